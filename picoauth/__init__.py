@@ -1,0 +1,127 @@
+"""picoauth: a small headless authentication server whose every feature is a plugin."""
+
+from picoauth.app import Application, create_app
+from picoauth.auth import Auth
+from picoauth.checks import Check
+from picoauth.config import load, parse
+from picoauth.database import Database, Row, Statement
+from picoauth.embedded import Embedded
+from picoauth.errors import AuthError, ConfigError, Conflict, Denied, Problem, Unavailable
+from picoauth.events import (
+    Addition,
+    Caller,
+    CredentialChanged,
+    Event,
+    FactorConfirmed,
+    FactorRemoved,
+    LoginCompleted,
+    LoginFailed,
+    RefreshReused,
+    SessionEnded,
+    SessionsEnded,
+    SteppedUp,
+    UserChanged,
+    UserDeleted,
+    UserDisabled,
+    UserEnabled,
+    UserRegistered,
+)
+from picoauth.factors import Attemptee, Challenge, Factor, Payload, Proof, Situation
+from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
+from picoauth.identifiers import Identifier, identifier
+from picoauth.jobs import Job
+from picoauth.logins import Login
+from picoauth.mail import Mailer, Message, Sender
+from picoauth.routes import (
+    ANYTHING,
+    FORM,
+    EdgeReply,
+    EdgeRequest,
+    EdgeRoute,
+    Guard,
+    Reply,
+    Request,
+    Route,
+)
+from picoauth.sessions import Session, SessionStore
+from picoauth.settings import Config, Secret
+from picoauth.shapes import Seconds, described
+from picoauth.throttle import Attempt, Limiter
+from picoauth.tickets import Ticket
+from picoauth.tokens import Access
+from picoauth.users import Draft, Enrolment, User
+
+__all__ = [
+    "ANYTHING",
+    "FORM",
+    "Access",
+    "Addition",
+    "Application",
+    "Attempt",
+    "Attemptee",
+    "Auth",
+    "AuthError",
+    "Caller",
+    "Challenge",
+    "Check",
+    "Config",
+    "ConfigError",
+    "Conflict",
+    "CredentialChanged",
+    "Database",
+    "Denied",
+    "Draft",
+    "EdgeReply",
+    "EdgeRequest",
+    "EdgeRoute",
+    "Embedded",
+    "Enrolment",
+    "Event",
+    "Factor",
+    "FactorConfirmed",
+    "FactorRemoved",
+    "Guard",
+    "Identifier",
+    "Job",
+    "Limiter",
+    "Login",
+    "LoginCompleted",
+    "LoginFailed",
+    "Mailer",
+    "Message",
+    "NoSettings",
+    "Payload",
+    "Plugin",
+    "Problem",
+    "Proof",
+    "RefreshReused",
+    "Reply",
+    "Request",
+    "Route",
+    "Row",
+    "Seconds",
+    "Secret",
+    "Sender",
+    "Session",
+    "SessionEnded",
+    "SessionStore",
+    "SessionsEnded",
+    "Situation",
+    "Statement",
+    "SteppedUp",
+    "Ticket",
+    "Unavailable",
+    "User",
+    "UserChanged",
+    "UserDeleted",
+    "UserDisabled",
+    "UserEnabled",
+    "UserRegistered",
+    "create_app",
+    "described",
+    "hookimpl",
+    "hookspec",
+    "identifier",
+    "load",
+    "parse",
+]

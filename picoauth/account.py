@@ -1,0 +1,145 @@
+"""The kernel's routes of a user's own account: profile, sessions, factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from picoauth.errors import NOT_FOUND, AuthError
+from picoauth.identifiers import INVALID_USERNAME
+from picoauth.intake import INVALID_BODY
+from picoauth.routes import STEPUP_NEEDED, Reply, Request, Route
+from picoauth.sessions import Session
+from picoauth.shapes import described
+from picoauth.users import USERNAME_TAKEN, Enrolment
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a user may change about the own account; a member left out stays."""
+
+    username: str | None = described("User name.", default=None)
+    name: str | None = described("Name to show.", default=None, least=1, most=200)
+    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A new name for an enrolled factor."""
+
+    label: str = described("Name to show.", least=1, most=100)
+
+
+class Account:
+    """What users see and do about their own account, sessions and factors."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    def routes(self) -> Sequence[Route]:
+        def route(method: str, path: str, handler: Any, policy: str, **more: Any) -> Route:
+            return Route(method=method, path=path, handler=handler, policy=policy, **more)
+
+        change = {"body": Changes, "problems": (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED)}
+        return [
+            route("GET", "/auth/me", self.me, "session"),
+            route("PUT", "/auth/me", self.replace, "session", **change),
+            route("PATCH", "/auth/me", self.change, "session", **change),
+            route("DELETE", "/auth/me", self.delete, "fresh"),
+            route("GET", "/auth/sessions", self.sessions, "session"),
+            route("DELETE", "/auth/sessions/{id}", self.end, "fresh", problems=(NOT_FOUND,)),
+            route("GET", "/auth/factors", self.factors, "session"),
+            route("PATCH", "/auth/factors/{id}", self.rename, "session", body=Label),
+            route("DELETE", "/auth/factors/{id}", self.remove, "fresh", problems=(NOT_FOUND,)),
+        ]
+
+    async def me(self, request: Request) -> Reply:
+        return Reply(await self.described(request.access.user_id))
+
+    async def described(self, user_id: str) -> dict[str, Any]:
+        user = await self.auth.users.require(user_id)
+        found = await self.auth.users.identifiers(user_id)
+        return {
+            "id": user.id,
+            "username": next((i.display for i in found if i.kind == "username"), None),
+            "name": user.name,
+            "locale": user.locale,
+            "identifiers": [
+                {"kind": i.kind, "value": i.display, "verified": i.verified} for i in found
+            ],
+            "created_at": user.created_at,
+            "last_login_at": user.last_login_at,
+        }
+
+    async def replace(self, request: Request) -> Reply:
+        """PUT: what is left out is emptied, but for the names, which an account must have."""
+        changes: Changes = request.body
+        if changes.username is None or changes.name is None:
+            raise AuthError(INVALID_BODY, "username and name are missing")
+        return await self.changed(request, vars(changes))
+
+    async def change(self, request: Request) -> Reply:
+        given = {name: value for name, value in vars(request.body).items() if value is not None}
+        return await self.changed(request, given)
+
+    async def changed(self, request: Request, changes: dict[str, Any]) -> Reply:
+        user_id = request.access.user_id
+        if changes.get("username") not in (None, await self.auth.users.username(user_id)):
+            await self.auth.require_fresh(request.access)
+        await self.auth.accounts.change(user_id, changes, request.caller)
+        return Reply(await self.described(user_id))
+
+    async def delete(self, request: Request) -> Reply:
+        await self.auth.accounts.delete(request.access.user_id, request.caller)
+        return Reply(status=204)
+
+    async def sessions(self, request: Request) -> Reply:
+        found = await self.auth.sessions.list(request.access.user_id)
+        current = request.access.session_id
+        return Reply({"sessions": [listed(session, current) for session in found]})
+
+    async def end(self, request: Request) -> Reply:
+        user_id = request.access.user_id
+        await self.auth.accounts.logout(user_id, request.path["id"], request.caller)
+        return Reply(status=204)
+
+    async def factors(self, request: Request) -> Reply:
+        found = await self.auth.users.enrolments(request.access.user_id)
+        return Reply({"factors": [enrolment(e) for e in found]})
+
+    async def rename(self, request: Request) -> Reply:
+        user_id, label = request.access.user_id, request.body.label
+        await self.auth.credentials.rename_factor(user_id, request.path["id"], label)
+        return Reply(status=204)
+
+    async def remove(self, request: Request) -> Reply:
+        session_id, caller = request.access.session_id, request.caller
+        return Reply(await self.auth.credentials.remove_factor(session_id, request.path["id"], caller))
+
+
+def listed(session: Session, current: str) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "current": session.id == current,
+        "created_at": session.created_at,
+        "refreshed_at": session.rotated_at,
+        "expires_at": min(session.idle_at, session.expires_at),
+        "amr": list(session.amr),
+        "address": session.address,
+        "user_agent": session.user_agent,
+    }
+
+
+def enrolment(e: Enrolment) -> dict[str, Any]:
+    return {
+        "id": e.id,
+        "factor": e.factor,
+        "label": e.label,
+        "confirmed": e.confirmed_at is not None,
+        "confirmed_at": e.confirmed_at,
+        "last_used_at": e.last_used_at,
+    }

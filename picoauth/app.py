@@ -1,0 +1,190 @@
+"""The ASGI application, whatever server runs it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import quart
+from quart import Quart
+from werkzeug.exceptions import HTTPException
+
+from picoauth import edge, endpoints, http
+from picoauth.auth import Auth
+from picoauth.errors import NOT_FOUND, AuthError, ConfigError, Problem
+from picoauth.http import TOO_LARGE, Asgi, Http, Receive, Scope, Send
+from picoauth.intake import typed
+from picoauth.routes import EdgeRoute, Guard, Listener, Policies, Reply, Request, Route, admitted
+from picoauth.settings import Config
+from picoauth.throttle import Attempt
+
+METHOD_NOT_ALLOWED = Problem(405, "method_not_allowed", "This route has no such method.")
+BODY_TOO_SLOW = Problem(408, "body_too_slow", "The body took too long to arrive.")
+BAD_REQUEST = Problem(400, "bad_request", "This request cannot be read.")
+STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: TOO_LARGE}
+BODY_TIME = 10
+"""Seconds in which a body has to arrive (H-7)."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A route with its guard, and whose it is."""
+
+    route: Route
+    guard: Guard
+    owner: str
+
+
+class Application:
+    """Answers requests: first the edge, then Quart."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+        self.ready = False
+        if not any(factor.starts for factor in auth.factors.values()):
+            raise ConfigError(
+                "plugins: none of those listed offers a way to log in: add one, such as password."
+            )
+        self.edge: Sequence[EdgeRoute] = [*edge.routes(auth), *auth.plugins.flat("edge")]
+        self.routes = self.registered()
+        self.quart = self.build()
+        by_key = {(route.method, route.path): route for route in self.edge}
+        self.http = Http(auth.config, auth.secrets.random, by_key, self.quart)
+
+    def registered(self) -> Sequence[Registered]:
+        """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
+        guards = Policies(self.auth).guards() | self.auth.plugins.unique("guards", dict)
+        theirs = [(n, r) for n, routes in self.auth.plugins.collect("routes") for r in routes]
+        owners = {(route.method, route.path): "picoauth" for route in self.edge}
+        found = []
+        for owner, route in [*(("picoauth", route) for route in endpoints.routes(self)), *theirs]:
+            key = (route.method, route.path)
+            if key in owners:
+                raise ConfigError(
+                    f"{route.method} {route.path} is a route of {owners[key]} and of {owner}: "
+                    "list one of them."
+                )
+            if route.policy not in guards:
+                raise ConfigError(
+                    f"{route.method} {route.path} of {owner} has the policy {route.policy!r}, "
+                    "which nothing guards: name one that exists, or list the plugin that has it."
+                )
+            owners[key] = owner
+            found.append(Registered(route, guards[route.policy], owner))
+        return found
+
+    def build(self) -> Quart:
+        app = Quart("picoauth", static_folder=None, template_folder=None)
+        app.config.update(
+            MAX_CONTENT_LENGTH=http.BODY_LIMIT,
+            BODY_TIMEOUT=BODY_TIME,
+            PROVIDE_AUTOMATIC_OPTIONS=False,
+        )
+        app.url_map.merge_slashes = False
+        app.register_error_handler(Exception, failed)
+        for registered in self.routes:
+            route = registered.route
+            path = route.path.replace("{", "<").replace("}", ">")
+            name = f"{route.method} {path}".replace(".", "-")  # Quart's endpoints have no dots
+            app.add_url_rule(path, name, self.view(registered), methods=[route.method])
+        return app
+
+    def view(self, registered: Registered) -> Callable[..., Awaitable[quart.Response]]:
+        route, guard = registered.route, registered.guard
+
+        async def view(**path: str) -> quart.Response:
+            got = quart.request
+            got.scope["picoauth.route"] = route.path  # type: ignore[typeddict-unknown-key]
+            request = incoming(path)
+            if route.listener not in ("public", request.listener):
+                raise AuthError(NOT_FOUND)
+            await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
+            principal = await admitted(guard, request)
+            data = await got.get_data(as_text=False) if route.body else b""
+            body = typed(route, got.content_type, got.headers.get("content-encoding"), data)
+            return outgoing(await route.handler(replace(request, principal=principal, body=body)))
+
+        return view
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start-up and stop of everything behind the routes. Raises ConfigError."""
+        async with self.auth.started(), self.auth.background():
+            await self.quart.startup()
+            self.ready = True
+            try:
+                yield
+            finally:
+                self.stopping()
+                await self.quart.shutdown()
+
+    def stopping(self) -> None:
+        """Not ready from now on; requests are still answered."""
+        self.ready = False
+
+    def on(self, listener: Listener) -> Asgi:
+        """The application as one listener has it; starting and stopping is another's business."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await self.http.serve(scope, receive, send, listener)
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+            else:
+                await self.lifespan(receive, send)
+
+        return application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """For any ASGI server: starts and stops by the lifespan protocol."""
+        if scope["type"] != "lifespan":
+            await self.on("public")(scope, receive, send)
+            return
+        async with self.running():
+            await self.lifespan(receive, send)
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+
+
+def create_app(config: Config) -> Application:
+    """Everything that the settings ask for, not yet running. Raises ConfigError."""
+    return Application(Auth(config))
+
+
+def incoming(path: dict[str, str]) -> Request:
+    got = quart.request
+    headers = {name.lower(): value for name, value in got.headers.items()}
+    return Request(
+        caller=got.scope["picoauth.caller"],  # type: ignore[typeddict-item]
+        listener=got.scope["picoauth.listener"],  # type: ignore[typeddict-item]
+        headers=headers,
+        path=path,
+        query=got.args,
+    )
+
+
+def outgoing(reply: Reply) -> quart.Response:
+    if reply.body is None:
+        return quart.Response(b"", reply.status, reply.headers)
+    return quart.Response(
+        quart.json.dumps(reply.body), reply.status, reply.headers, content_type="application/json"
+    )
+
+
+async def failed(error: Exception) -> quart.Response:
+    caller = quart.request.scope["picoauth.caller"]  # type: ignore[typeddict-item]
+    status, headers, body = http.problem(worded(error), caller.request_id)
+    return quart.Response(body, status, [(n.decode(), v.decode()) for n, v in headers])
+
+
+def worded(error: Exception) -> Exception:
+    """Quart's own refusals in our words."""
+    if not isinstance(error, HTTPException):
+        return error
+    allow = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    headers = {"Allow": allow} if allow else {}
+    return AuthError(STATUSES.get(error.code or 400, BAD_REQUEST), headers=headers)

@@ -1,0 +1,252 @@
+"""The object that plugins hold as `self.auth`: the kernel's parts, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets as os_secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, TypeVar, cast
+
+from picoauth import migrations, revocations, secrets, sessions, throttle, tickets
+from picoauth.accounts import Accounts
+from picoauth.checks import Check
+from picoauth.credentials import Credentials
+from picoauth.database import Database
+from picoauth.embedded import Embedded
+from picoauth.errors import AuthError, ConfigError, Denied
+from picoauth.events import Caller, Events
+from picoauth.factors import Factor
+from picoauth.jobs import Job, Jobs
+from picoauth.keys import Keys
+from picoauth.logins import Login, Logins
+from picoauth.mail import Mailer, Sender
+from picoauth.plugins import SLOTS, Found, Plugins
+from picoauth.revocations import Revocations
+from picoauth.routes import STEPUP_NEEDED
+from picoauth.sessions import Rotation, Session, SessionStore, SqlSessions
+from picoauth.settings import Config
+from picoauth.throttle import AccountLimiter, Limiter
+from picoauth.tickets import Tickets
+from picoauth.tokens import RESERVED, Access, Tokens
+from picoauth.users import Draft, User, Users
+
+T = TypeVar("T")
+
+
+class Auth:
+    """One server: its settings, plugins, storage and clocks. Two live in one process.
+
+    `clock` answers seconds since 1970, `random` so many bytes from a CSPRNG.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[int], bytes] = os_secrets.token_bytes,
+        found: Sequence[Found] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.secrets = secrets.load(config, random)
+        self.plugins = Plugins()
+        self.plugins.load(self, found)
+        self.database: Database = self.plugins.slot("database", url=config.database) or self.embedded()
+        self.events = Events(self.database)
+        self.tickets = Tickets(self.database, self.now, random)
+        self.users = Users(self.events, self.secrets, self.now, self.check_registration)
+        self.revocations = Revocations(self.database, self.now)
+        self.keys = Keys(self.database, self.secrets, config.tokens.algorithm, self.now)
+        self.tokens = Tokens(config, self.secrets, self.keys, self.revocations, self.now)
+        self.default_limiter = AccountLimiter(self.database, config.throttle, self.now)
+        self.jobs = Jobs(self.database, self.now, monotonic)
+        self.accounts = Accounts(self)
+        self.credentials = Credentials(self)
+        self.fill()
+
+    def embedded(self) -> Database:
+        if "://" in self.config.database:
+            raise ConfigError(f"database: no plugin that is listed speaks {self.config.database!r}.")
+        return Embedded(self.config.base / self.config.database)
+
+    def fill(self) -> None:
+        """Take what plugins declare. Raises ConfigError."""
+        plugins = self.plugins
+        store: SessionStore | None = plugins.slot("sessions")
+        limiter: Limiter | None = plugins.slot("limiter")
+        self.sessions = store or SqlSessions(self.database, self.config.tokens, self.now)
+        self.limiter = limiter or self.default_limiter
+        self.mailer: Mailer | None = plugins.slot("mailer")
+        self.check_needs()
+        self.factors: Mapping[str, Factor] = plugins.unique("factors", by_name)
+        self.senders: Mapping[str, Sender] = plugins.unique("senders", dict)
+        self.logins = Logins(self, self.factors)
+        window = self.config.tokens.window
+        self.rotation = Rotation(self.sessions, self.events, self.revocations, window, self.now)
+        self.events.recorders = dict(plugins.implementations("record"))
+        self.events.listeners = dict(plugins.implementations("on"))
+        self.jobs.jobs = [self.cleaning(), *plugins.flat("jobs")]
+        self.checks = [*self.own_checks(), *plugins.flat("checks")]
+
+    def check_needs(self) -> None:
+        filled = {"database", "sessions", "limiter"} | ({"mailer"} if self.mailer else set())
+        for name, plugin in self.plugins.on.items():
+            for slot in plugin.needs:
+                if slot not in filled:
+                    known = "" if slot in SLOTS else " (there is no such slot)"
+                    raise ConfigError(
+                        f"{self.plugins.origins[name]} needs the slot {slot}{known}, "
+                        "which no listed plugin fills: list one that does."
+                    )
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """Migrate, check the secret, load keys and revocations; in the end close the database.
+
+        Enough for a command; a server adds `background`. Raises ConfigError.
+        """
+        try:
+            await self.migrate()
+            await self.keys.ensure()
+            await self.revocations.poll()
+            await self.check_factors()
+            yield
+        finally:
+            await self.events.settle()
+            await self.database.close()
+
+    async def migrate(self) -> dict[str, Sequence[str]]:
+        """Bring every table up to date; what was applied, by owner."""
+        plugins = dict(self.plugins.collect("migrations"))
+        for name, statements in plugins.items():
+            migrations.check(name, statements)
+        await self.database.write(migrations.LEDGER)
+        owners = {"picoauth": migrations.KERNEL, **plugins}
+        return {
+            owner: await migrations.migrate(self.database, owner, statements, self.now())
+            for owner, statements in owners.items()
+        }
+
+    async def check_factors(self) -> None:
+        """Switching a plugin off must not quietly switch second factors off."""
+        rows = await self.database.read("select distinct factor from enrolments order by factor")
+        known = {*self.factors, *self.config.ignore_factors}
+        for (name,) in rows:
+            if name not in known:
+                raise ConfigError(
+                    f"Users have enrolled the factor {name}, but no listed plugin offers it: "
+                    f'list its plugin again, or put "{name}" into `ignore_factors`.'
+                )
+
+    @asynccontextmanager
+    async def background(self) -> AsyncIterator[None]:
+        """Jobs, polls, and what plugins keep running while the server does."""
+        async with AsyncExitStack() as stack:
+            for _, context in self.plugins.collect("lifespan"):
+                if context is not None:
+                    await stack.enter_async_context(context)
+            tasks = [
+                asyncio.create_task(self.revocations.forever(self.keys.refresh)),
+                asyncio.create_task(self.jobs.forever()),
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+
+    def now(self) -> int:
+        """Whole seconds since 1970."""
+        return int(self.clock())
+
+    def plugin(self, protocol: type[T]) -> T:
+        """The plugin that satisfies a runtime-checkable protocol. Raises ConfigError."""
+        fitting = [plugin for plugin in self.plugins.on.values() if isinstance(plugin, protocol)]
+        if len(fitting) != 1:
+            raise ConfigError(f"{len(fitting)} listed plugins offer {protocol.__name__}: list one.")
+        return cast("T", fitting[0])
+
+    async def ask(self, hook: str, **arguments: Any) -> None:
+        """Ask a deciding hook. Raises Denied unless every plugin answers None, in time."""
+        await self.plugins.ask(hook, **arguments)
+
+    async def check_registration(self, draft: Draft) -> None:
+        await self.ask("check_registration", draft=draft)
+
+    async def check_login(self, login: Login) -> None:
+        await self.ask("check_login", login=login)
+
+    async def access_for(self, user: User, session: Session) -> dict[str, Any]:
+        """A new access token of a session, as a client gets it (RFC 6749, section 5.1)."""
+        claims = await self.claims(user, session)
+        return self.bearer(self.tokens.access(claims))
+
+    async def tokens_for(self, user: User, session: Session) -> dict[str, Any]:
+        """Access and refresh token of a session, as a client gets them."""
+        claims = await self.claims(user, session)
+        refresh = self.tokens.refresh(session, claims)
+        return {**self.bearer(self.tokens.access(claims)), "refresh_token": refresh}
+
+    def bearer(self, access: str) -> dict[str, Any]:
+        life = self.config.tokens.access_life
+        return {"access_token": access, "token_type": "Bearer", "expires_in": life}
+
+    async def claims(self, user: User, session: Session) -> dict[str, Any]:
+        """The kernel's claims and those of plugins. Raises ConfigError for a name used twice."""
+        claims = self.tokens.claims(user, await self.users.username(user.id), session)
+        for name, function in self.plugins.implementations("claims"):
+            for claim, value in (await function(user=user, session=session)).items():
+                if claim in claims or claim in RESERVED:
+                    raise ConfigError(f"{self.plugins.origins[name]} adds the claim {claim}, which is taken.")
+                claims[claim] = value
+        return claims
+
+    async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
+        """New tokens for a refresh token. Raises Denied."""
+        refresh = self.tokens.check_refresh(token)
+        self.revocations.check(refresh.session_id)
+        if self.config.tokens.refresh == "stateless":
+            return {**self.bearer(self.tokens.access(refresh.claims)), "refresh_token": token}
+        user = await self.users.get(refresh.user_id)
+        if user is None or user.disabled_at is not None:
+            raise Denied(revocations.SESSION_ENDED)
+        session = await self.rotation.rotate(refresh.session_id, refresh.generation, caller)
+        return await self.tokens_for(user, session)
+
+    async def require_fresh(self, access: Access) -> Session:
+        """Raises AuthError (403) unless the user proved to be there a few minutes ago."""
+        session = await self.credentials.session(access.session_id)
+        enrolments = await self.users.enrolments(session.user_id)
+        demands = self.logins.rule.demands(enrolments)
+        proven_at = session.second_at if demands else session.auth_time
+        if proven_at is None or self.now() - proven_at > self.config.logins.fresh_for:
+            raise AuthError(STEPUP_NEEDED)
+        return session
+
+    def own_checks(self) -> Sequence[Check]:
+        async def reachable() -> None:
+            await self.database.read("select 1 from users where id = ''")
+
+        return [Check("database", reachable), Check("revocations", self.revocations.stale)]
+
+    def cleaning(self) -> Job:
+        async def clean() -> None:
+            now = self.now()
+            await self.database.write(
+                tickets.cleaning(now),
+                throttle.cleaning(now),
+                revocations.cleaning(now),
+                *sessions.cleaning(now),
+            )
+
+        return Job("clean", 3600, clean)
+
+
+def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:
+    return {factor.name: factor for factor in factors}

@@ -1,0 +1,188 @@
+"""Changes in what proves a user: the epoch rises, other sessions end, this one gets new tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from picoauth.database import Statement
+from picoauth.errors import NOT_FOUND, AuthError, Conflict, Denied, Problem
+from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
+from picoauth.flows import START_OVER
+from picoauth.revocations import SESSION_ENDED
+from picoauth.sessions import Session, renewed
+from picoauth.users import Enrolment, User
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+LAST_FACTOR = Problem(
+    409, "last_factor", "Without this factor nobody could log in: add another one first."
+)
+
+RISE = "update users set epoch = epoch + 1 where id = ? and epoch = ? and disabled_at is null"
+TRIES = 3
+"""How often a change is tried that a refresh got in the way of."""
+
+
+class Credentials:
+    """What users do to their factors, each in the name of one of their sessions."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def change_session(
+        self,
+        session_id: str,
+        change: Callable[[Session], Session],
+        event: Event,
+        statements: Sequence[Statement],
+    ) -> tuple[Session, dict[str, Any]]:
+        """Write a changed session with its reason; again where a refresh came between.
+
+        Raises Denied if the session ended, and START_OVER if the rest conflicts.
+        """
+        for _ in range(TRIES):
+            current = await self.session(session_id)
+            changed = change(current)
+            changing = await self.auth.sessions.change(changed, current.generation)
+            try:
+                return changed, await self.auth.events.commit(event, *statements, *changing)
+            except Conflict as conflict:
+                if conflict.index < len(statements):
+                    raise Denied(START_OVER) from conflict
+        raise Denied(START_OVER)
+
+    async def session(self, session_id: str) -> Session:
+        """The session as it is stored. Raises Denied if it has ended."""
+        session = await self.auth.sessions.get(session_id)
+        if session is None or not session.alive(self.auth.now()):
+            raise Denied(SESSION_ENDED)
+        return session
+
+    async def change_credential(
+        self, session_id: str, factor: str, statements: Sequence[Statement], caller: Caller
+    ) -> dict[str, Any]:
+        """Replace a credential: the epoch rises, other sessions end, this one gets new tokens."""
+        user, _ = await self.owner(session_id)
+        event = CredentialChanged(
+            at=self.auth.now(), user_id=user.id, factor=factor, caller=caller
+        )
+        return await self.change_proofs(session_id, user, event, statements)
+
+    async def reset_credential(
+        self, user: User, factor: str, statements: Sequence[Statement], caller: Caller
+    ) -> None:
+        """Replace a credential for a user who is not logged in: every session ends.
+
+        Raises Conflict, its index counting in `statements`.
+        """
+        event = CredentialChanged(at=self.auth.now(), user_id=user.id, factor=factor, caller=caller)
+        rise = Statement(RISE, (user.id, user.epoch), rows=1)
+        ending = await self.auth.sessions.end_all(user.id, keep=None, below_epoch=user.epoch + 1)
+        await self.auth.events.commit(event, *statements, rise, *ending)
+        await self.auth.revocations.poll()
+
+    async def owner(self, session_id: str) -> tuple[User, Session]:
+        session = await self.session(session_id)
+        return await self.auth.users.require(session.user_id), session
+
+    async def change_proofs(
+        self,
+        session_id: str,
+        user: User,
+        event: Event,
+        statements: Sequence[Statement],
+        change: Callable[[Session], Session] = lambda session: session,
+    ) -> dict[str, Any]:
+        """Write a change in what proves a user: the epoch rises, and all other sessions end."""
+        ending = await self.auth.sessions.end_all(
+            user.id, keep=session_id, below_epoch=user.epoch + 1
+        )
+        rise = Statement(RISE, (user.id, user.epoch), rows=1)
+        now = self.auth.now()
+        current, replies = await self.change_session(
+            session_id,
+            lambda session: renewed(change(session), now),
+            event,
+            [*statements, rise, *ending],
+        )
+        await self.auth.revocations.poll()
+        return {**await self.auth.tokens_for(user, current), **replies}
+
+    async def enrol(
+        self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller
+    ) -> dict[str, Any]:
+        """Give a user a factor that was proven in the same breath."""
+        enrolling = self.auth.users.enrolling(enrolment)
+        return await self.confirmed(session_id, enrolment, [enrolling, *statements], caller)
+
+    async def confirm(
+        self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller
+    ) -> dict[str, Any]:
+        """Put an enrolment in force that was written unconfirmed before."""
+        sql = "update enrolments set confirmed_at = ? where id = ? and user_id = ? and confirmed_at is null"
+        confirming = Statement(sql, (self.auth.now(), enrolment.id, enrolment.user_id), rows=1)
+        return await self.confirmed(session_id, enrolment, [confirming, *statements], caller)
+
+    async def confirmed(
+        self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller
+    ) -> dict[str, Any]:
+        user, _ = await self.owner(session_id)
+        factor, now = self.auth.factors[enrolment.factor], self.auth.now()
+        before = self.auth.logins.rule.demands(await self.auth.users.enrolments(user.id))
+        event = FactorConfirmed(
+            at=now,
+            user_id=user.id,
+            factor=factor.name,
+            enrolment_id=enrolment.id,
+            first=factor.second and not factor.fallback and not before,
+            caller=caller,
+        )
+
+        def proven(session: Session) -> Session:
+            return replace(session, second_at=now) if factor.second else session
+
+        return await self.change_proofs(session_id, user, event, statements, proven)
+
+    async def remove_factor(
+        self, session_id: str, enrolment_id: str, caller: Caller
+    ) -> dict[str, Any]:
+        """Raises AuthError where it is the only factor that a login can start with."""
+        user, _ = await self.owner(session_id)
+        enrolments = await self.auth.users.enrolments(user.id)
+        gone = next((e for e in enrolments if e.id == enrolment_id), None)
+        if gone is None:
+            raise AuthError(NOT_FOUND)
+        self.check_not_last(gone, enrolments)
+        event = FactorRemoved(
+            at=self.auth.now(),
+            user_id=user.id,
+            factor=gone.factor,
+            enrolment_id=gone.id,
+            caller=caller,
+        )
+        sql = "delete from enrolments where id = ? and user_id = ?"
+        removing = Statement(sql, (gone.id, user.id), rows=1)
+        return await self.change_proofs(session_id, user, event, [removing])
+
+    def check_not_last(self, gone: Enrolment, enrolments: Sequence[Enrolment]) -> None:
+        starts = [
+            e
+            for e in enrolments
+            if e.confirmed_at is not None
+            and (factor := self.auth.factors.get(e.factor)) is not None
+            and factor.starts
+        ]
+        if starts == [gone]:
+            raise AuthError(LAST_FACTOR)
+
+    async def rename_factor(self, user_id: str, enrolment_id: str, label: str) -> None:
+        """Raises AuthError where the user has no such factor."""
+        sql = "update enrolments set label = ? where id = ? and user_id = ?"
+        renaming = Statement(sql, (label, enrolment_id, user_id), rows=1)
+        try:
+            await self.auth.database.write(renaming)
+        except Conflict as conflict:
+            raise AuthError(NOT_FOUND) from conflict

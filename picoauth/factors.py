@@ -1,0 +1,90 @@
+"""Factors, which turn what a client sent into proofs, and the proofs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from picoauth.database import Statement
+from picoauth.errors import Problem
+from picoauth.events import Caller
+from picoauth.users import User
+
+Payload = Mapping[str, Any]
+"""What a client sent for one factor: JSON, its names and types not yet checked."""
+
+REFUSED = Problem(401, "proof_refused", "This proof was refused.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Someone proved to be `user`, whose epoch was read no later than the credential.
+
+    `statements` join the write of this step (a spent code, a counter): where one of them
+    misses its `rows`, the proof is refused. `complete` needs no further factor.
+    """
+
+    user: User
+    amr: tuple[str, ...]
+    complete: bool = False
+    enrolment_id: str | None = None
+    statements: Sequence[Statement] = ()
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What a factor asks of a client. `state` stays with the server until `verify`."""
+
+    public: Mapping[str, Any] = field(default_factory=dict)
+    state: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attemptee:
+    """Who a client claims to be: a user, or the name that is nobody's."""
+
+    user: User | None
+    typed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What a factor may know of the login it is part of."""
+
+    user: User | None
+    """Who it has to be: from earlier proofs, or the session that is stepped up."""
+    claimed: User | None
+    """Who `identify` found."""
+    state: Any
+    """What `begin` kept, once: it is gone after this look, success or not."""
+    caller: Caller
+
+
+class Factor(ABC):
+    """One way to prove who someone is."""
+
+    name: ClassVar[str]
+    starts: ClassVar[bool] = False
+    """May be the first step of a login."""
+    second: ClassVar[bool] = False
+    """Counts as a second factor; being enrolled makes a second one necessary."""
+    fallback: ClassVar[bool] = False
+    """Serves as a second factor, but being enrolled makes none necessary (recovery codes)."""
+    refused: ClassVar[Problem] = REFUSED
+    """The one answer to every wrong proof, whoever the user is (P-8)."""
+    example: ClassVar[Payload] = {}
+    """A payload for `/openapi.json` and the first run."""
+
+    async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+        """Make a challenge; most factors need none. Does not tell whether a user exists."""
+        return Challenge()
+
+    async def identify(self, payload: Payload) -> Attemptee:
+        """Find whom to throttle, before any costly work. Raises AuthError for a malformed payload."""
+        return Attemptee(user=None)
+
+    @abstractmethod
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        """Answer a proof, or raise Denied(self.refused). Nothing never proves anything."""

@@ -1,0 +1,138 @@
+"""The state of a login between its steps, kept in a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from picoauth.database import Statement
+from picoauth.errors import UNAVAILABLE, AuthError, Conflict, Denied, Problem, Unavailable
+from picoauth.factors import Factor, Proof
+from picoauth.revocations import SESSION_ENDED
+from picoauth.sessions import Session
+from picoauth.users import User
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+FLOW_ENDED = Problem(401, "flow_ended", "This login has ended or was used: start over.")
+MORE_NEEDED = Problem(401, "more_needed", "Another factor is needed.")
+START_OVER = Problem(401, "start_over", "The account changed meanwhile: start over.")
+
+LOGIN, STEPUP = "login", "stepup"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A proof that this flow has got already."""
+
+    factor: str
+    amr: tuple[str, ...]
+    complete: bool
+    at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What the ticket of a flow carries. `epoch` is that of the user before the first proof."""
+
+    expires_at: int
+    tries: int
+    user_id: str | None = None
+    epoch: int | None = None
+    session_id: str | None = None
+    """The session that is stepped up."""
+    done: Sequence[Done] = ()
+    states: Mapping[str, Any] = field(default_factory=dict)
+    """What factors kept with their challenges, by the factor's name."""
+    resumed: bool = False
+    """Came from a ticket, which is spent."""
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any]) -> Flow:
+        done = [Done(**{**item, "amr": tuple(item["amr"])}) for item in data["done"]]
+        return cls(**{**data, "done": done, "resumed": True})
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def proven(self, factor: Factor, proof: Proof, now: int) -> Flow:
+        """One proof further; the epoch stays that of the first."""
+        done = Done(factor=factor.name, amr=proof.amr, complete=proof.complete, at=now)
+        return replace(
+            self.without_state(factor.name),
+            user_id=proof.user.id,
+            epoch=proof.user.epoch if self.epoch is None else self.epoch,
+            done=(*self.done, done),
+        )
+
+    def without_state(self, name: str) -> Flow:
+        """A challenge is good for one look, success or not."""
+        states = {factor: state for factor, state in self.states.items() if factor != name}
+        return replace(self, states=states)
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        return tuple(done.factor for done in self.done)
+
+
+class Flows:
+    """Keeps flows in tickets: single use, one racer wins, a new one for each step."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def resume(self, secret: str | None, session: Session | None) -> Flow:
+        """Take the flow's ticket, or begin a flow. Raises AuthError for one that is spent."""
+        if secret is None:
+            return self.blank(session)
+        ticket = await self.auth.tickets.take(STEPUP if session else LOGIN, secret)
+        if ticket is None or ticket.data["session_id"] != (session.id if session else None):
+            raise AuthError(FLOW_ENDED)
+        return Flow.load(ticket.data)
+
+    def blank(self, session: Session | None) -> Flow:
+        settings = self.auth.config.logins
+        end = self.auth.now() + settings.flow_life
+        user_id, session_id = (session.user_id, session.id) if session else (None, None)
+        return Flow(
+            expires_at=end, tries=settings.flow_tries, user_id=user_id, session_id=session_id
+        )
+
+    async def user(self, flow: Flow) -> User | None:
+        """The user of an earlier proof, or of the session; the epoch must not have moved."""
+        if flow.user_id is None:
+            return None
+        user = await self.auth.users.get(flow.user_id)
+        if user is None or user.disabled_at is not None:
+            raise Denied(SESSION_ENDED if flow.session_id else FLOW_ENDED)
+        if flow.epoch not in (None, user.epoch):
+            raise Denied(START_OVER)
+        return user
+
+    async def keep(self, flow: Flow, *statements: Statement) -> str:
+        """Write a flow, with what its proofs write; answers the new ticket."""
+        purpose = STEPUP if flow.session_id else LOGIN
+        secret, issuing = self.auth.tickets.issue(
+            purpose, flow.dump(), expires_at=flow.expires_at, user_id=flow.user_id
+        )
+        await self.auth.database.write(*statements, issuing)
+        return secret
+
+    async def again(
+        self, flow: Flow, name: str, refusal: AuthError | Unavailable, *statements: Statement
+    ) -> AuthError | Unavailable:
+        """The refusal, with a new flow that keeps what was proven and has one try fewer."""
+        left = replace(flow.without_state(name), tries=flow.tries - 1)
+        if left.tries < 1 or not (flow.resumed or flow.done):
+            return refusal
+        try:
+            secret = await self.keep(left, *statements)
+        except Conflict:  # an earlier proof of the same request was spent meanwhile
+            return refusal
+        if isinstance(refusal, Unavailable):
+            retry = {"Retry-After": str(refusal.retry_after)}
+            return AuthError(UNAVAILABLE, headers=retry, flow=secret)
+        refusal.extra = {**refusal.extra, "flow": secret}
+        return refusal

@@ -1,0 +1,256 @@
+"""The outermost layer: client addresses, hosts, CORS, request ids, limits, problem details."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from picoauth.errors import CONFLICT, UNAVAILABLE, AuthError, Conflict, Problem, Unavailable
+from picoauth.events import Caller
+from picoauth.routes import AMBIGUOUS, EdgeRequest, EdgeRoute, Listener
+from picoauth.secrets import Random
+from picoauth.settings import Config
+
+log = logging.getLogger("picoauth.http")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+INVALID_HOST = Problem(400, "invalid_host", "This host name is not served here.")
+TOO_LARGE = Problem(413, "body_too_large", "The body is too large.")
+URL_TOO_LONG = Problem(414, "url_too_long", "The address is too long.")
+INTERNAL = Problem(500, "internal_error", "Something went wrong here.")
+
+BODY_LIMIT = 64 * 1024
+URL_LIMIT = 8 * 1024
+
+SECURITY: Headers = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+)
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+PROBLEM_TYPE = (b"content-type", b"application/problem+json")
+
+
+def problem(error: BaseException, request_id: str | None) -> tuple[int, Headers, bytes]:
+    """Any error as problem details (RFC 9457); an unknown one tells nothing, and is logged."""
+    refusal = worded(error)
+    if refusal is None:
+        log.error("request %s failed", request_id, exc_info=error)
+        refusal = AuthError(INTERNAL)
+    p = refusal.problem
+    members = {
+        "type": "about:blank",
+        "title": p.title,
+        "status": p.status,
+        "code": p.code,
+        "error": p.title,  # what clients of the first picoauth show
+        **({"detail": refusal.detail} if refusal.detail else {}),
+        **({"request_id": request_id} if request_id else {}),
+        **refusal.extra,
+    }
+    headers = [(n.lower().encode(), v.encode()) for n, v in refusal.headers.items()]
+    return p.status, [PROBLEM_TYPE, *headers], json.dumps(members).encode()
+
+
+def worded(error: BaseException) -> AuthError | None:
+    match error:
+        case AuthError():
+            return error
+        case Conflict():
+            return AuthError(CONFLICT)
+        case Unavailable():
+            return AuthError(UNAVAILABLE, headers={"Retry-After": str(error.retry_after)})
+    return None
+
+
+async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """Whose X-Forwarded-For is believed."""
+
+    networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    unix: bool
+
+    @classmethod
+    def of(cls, config: Config) -> Proxies:
+        names = [name for name in config.trusted_proxies if name != "unix"]
+        return cls([ipaddress.ip_network(name) for name in names], "unix" in config.trusted_proxies)
+
+    def client(self, peer: str | None, forwarded: str) -> str | None:
+        """The address of the client, or None where it isn't known (A-5).
+
+        Walks X-Forwarded-For from the right, past our own proxies only: what stands to the
+        left of the first stranger is the stranger's claim.
+        """
+        if peer is None and not self.unix:
+            return None
+        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+        address = canonical(peer) if peer else None
+        while hops and (address is None or self.trusted(address)):
+            address = canonical(hops.pop())
+            if address is None:
+                return None
+        return address
+
+    def trusted(self, address: str) -> bool:
+        ip = ipaddress.ip_address(address)
+        return any(ip in network for network in self.networks)
+
+
+def canonical(address: str) -> str | None:
+    """One text per address; an IPv4 address in IPv6's clothes is the IPv4 address."""
+    try:
+        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return str(mapped or ip)
+
+
+class Cors:
+    """Answers pages of other origins, which are listed one by one (H-5)."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self.origins = {origin.encode() for origin in origins}
+
+    def headers(self, headers: Mapping[bytes, bytes]) -> Headers:
+        origin = headers.get(b"origin")
+        if origin is None or origin not in self.origins:
+            return [(b"vary", b"origin")] if self.origins else []
+        allow = b"access-control-allow-origin", origin
+        return [allow, (b"access-control-allow-credentials", b"true"), (b"vary", b"origin")]
+
+    def preflight(self, method: str, headers: Mapping[bytes, bytes]) -> Headers | None:
+        """The answer to a browser that asks first, or None where this is something else."""
+        asks = method == "OPTIONS" and b"access-control-request-method" in headers
+        if not asks or headers.get(b"origin") not in self.origins:
+            return None
+        return [
+            (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+            (b"access-control-allow-headers", b"authorization, content-type"),
+            (b"access-control-max-age", b"600"),
+        ]
+
+
+class Http:
+    """Every request passes here first, and every answer last.
+
+    The edge is answered at once; the rest goes to `inner`, with the caller and the listener
+    in the scope as `picoauth.caller` and `picoauth.listener`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        random: Random,
+        edge: Mapping[tuple[str, str], EdgeRoute],
+        inner: Asgi,
+    ) -> None:
+        self.hosts = config.hosts
+        self.proxies = Proxies.of(config)
+        self.cors = Cors(config.cors_origins)
+        https = config.public_url.startswith("https:")
+        self.security = [*SECURITY, *([HSTS] if https else [])]
+        self.random = random
+        self.edge = edge
+        self.inner = inner
+        self.counts: Counter[tuple[str, int]] = Counter()
+        self.seconds: Counter[str] = Counter()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, listener: Listener) -> None:
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        caller = self.caller(scope, headers)
+        dress = self.dress(headers, caller)
+        route = self.edge.get((scope["method"], scope["path"]))
+        label, status = route.path if route else "other", 0
+
+        async def dressed(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                present = {name for name, _ in message["headers"]}
+                more = [header for header in dress if header[0] not in present]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        try:
+            self.check(scope, headers)
+            preflight = self.cors.preflight(scope["method"], headers)
+            if preflight is not None:
+                await answer(dressed, 204, preflight, b"")
+            elif route is not None:
+                read = reader(receive)
+                query = scope["query_string"]
+                request = EdgeRequest(caller=caller, headers=headers, read=read, query=query)
+                reply = await route.handler(request)
+                await answer(dressed, reply.status, reply.headers, reply.body)
+            else:
+                scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
+                await self.inner(scope, receive, dressed)
+                label = scope.get("picoauth.route", label)
+        except Exception as error:  # noqa: BLE001 - answered as a problem; an unknown one is logged
+            await answer(dressed, *problem(error, caller.request_id))
+        self.counts[label, status] += 1
+        self.seconds[label] += time.perf_counter() - began
+
+    def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        agent = headers.get(b"user-agent", b"").decode("latin-1")[:256] or None
+        return Caller(self.proxies.client(peer, forwarded), agent, self.random(9).hex())
+
+    def dress(self, headers: Mapping[bytes, bytes], caller: Caller) -> Headers:
+        request_id = (b"x-request-id", (caller.request_id or "").encode())
+        return [*self.security, *self.cors.headers(headers), request_id]
+
+    def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse a foreign or doubled host, and what is too long to look at (H-3, H-7)."""
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > URL_LIMIT:
+            raise AuthError(URL_TOO_LONG)
+        names = [name for name, _ in scope["headers"]]
+        host = headers.get(b"host", b"").decode("latin-1")
+        if names.count(b"host") != 1 or hostname(host) not in self.hosts:
+            raise AuthError(INVALID_HOST)
+        if names.count(b"authorization") > 1:
+            raise AuthError(AMBIGUOUS)
+
+
+def hostname(host: str) -> str:
+    """The name without its port; `[::1]:8100` is `::1`."""
+    name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
+    return name.strip("[]")
+
+
+def reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
+    async def read(limit: int) -> bytes:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > limit:
+                raise AuthError(TOO_LARGE)
+        return body
+
+    return read

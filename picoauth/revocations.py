@@ -1,0 +1,73 @@
+"""What is revoked and could still be accepted: a table, and its copy in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from picoauth.database import Database, Statement
+from picoauth.errors import Denied, Problem, Unavailable
+
+log = logging.getLogger("picoauth.revocations")
+SESSION_ENDED = Problem(401, "session_ended", "This session has ended: log in again.")
+OVERLAP = 15
+"""Seconds that a poll looks back, for writers whose clock or commit lags."""
+WHOLE = 60
+"""Seconds after which the whole list is read again."""
+PAUSE = 0.4
+"""Seconds between two polls."""
+STALE = 5
+"""Seconds without a successful poll after which the list counts as stale."""
+
+
+class Revocations:
+    """Ids of ended sessions, until nothing that was handed out for them can be valid."""
+
+    def __init__(self, database: Database, now: Callable[[], int]) -> None:
+        self.database = database
+        self.now = now
+        self.ended: dict[str, int] = {}
+        self.looked_at = 0
+        self.read_whole_at = 0
+
+    def check(self, session_id: str) -> None:
+        """Raises Denied for an ended session. A look at a dict, and no more."""
+        if session_id in self.ended:
+            raise Denied(SESSION_ENDED)
+
+    async def poll(self) -> None:
+        """Learn what was revoked, here or by another process."""
+        now = self.now()
+        whole = abs(now - self.read_whole_at) >= WHOLE
+        sql = "select session_id, expires_at from revocations where revoked_at >= ? and expires_at > ?"
+        since = 0 if whole else self.looked_at - OVERLAP
+        rows = await self.database.read(sql, (since, now))
+        kept = {} if whole else self.ended
+        self.ended = kept | dict(rows)
+        self.looked_at = now
+        self.read_whole_at = now if whole else self.read_whole_at
+
+    async def forever(self, *also: Callable[[], Awaitable[None]]) -> None:
+        """Poll for ever, with whatever `also` must be as fresh. A failure is logged once."""
+        failed = False
+        while True:
+            try:
+                await self.poll()
+                for refresh in also:
+                    await refresh()
+                failed = False
+            except Unavailable as error:
+                if not failed:
+                    log.warning("revocations are not up to date: %s", error)
+                failed = True
+            await asyncio.sleep(PAUSE)
+
+    async def stale(self) -> str | None:
+        if abs(self.now() - self.looked_at) <= STALE:
+            return None
+        return "The list of revoked sessions is not up to date: see why the database is not reachable."
+
+
+def cleaning(now: int) -> Statement:
+    return Statement("delete from revocations where expires_at < ?", (now - 3600,))

@@ -1,0 +1,139 @@
+"""The root secret, the keys derived from it, and sealing of what the database holds."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from picoauth.errors import ConfigError
+from picoauth.settings import Config, Secret
+
+LEAST = 32
+"""Bytes that a root secret must have (a 256-bit key, K-1)."""
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sealed value stands. It opens nowhere else, so that rows cannot be swapped (D-4)."""
+
+    table: str
+    column: str
+    row: str
+
+
+@dataclass(frozen=True, repr=False)
+class Root:
+    """One root secret. `id` names it beside what it sealed, and tells nothing about it."""
+
+    id: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Root({self.id!r})"
+
+
+class Secrets:
+    """Every key comes from here: derived by purpose, from the newest root secret first."""
+
+    def __init__(self, values: Sequence[bytes], random: Random) -> None:
+        self.roots = [Root(expand(value, "key id")[:4].hex(), value) for value in values]
+        self.random = random
+
+    def derive(self, purpose: str) -> dict[str, bytes]:
+        """Keys of 32 bytes for one purpose, by key id, newest first (HKDF, RFC 5869)."""
+        return {root.id: expand(root.key, purpose) for root in self.roots}
+
+    def digests(self, purpose: str, text: str) -> list[bytes]:
+        """Keyed hashes, newest secret first, for what must be found again but not be read."""
+        keys = self.derive(purpose).values()
+        return [hmac.digest(key, text.encode(), "sha256") for key in keys]
+
+    def seal(self, place: Place, value: bytes) -> bytes:
+        """Encrypt with AES-256-GCM, bound to the place and the key id."""
+        root, nonce = self.roots[0], self.random(12)
+        cipher = AESGCM(expand(root.key, "seal"))
+        return bytes.fromhex(root.id) + nonce + cipher.encrypt(nonce, value, bound(place, root.id))
+
+    def open(self, place: Place, sealed: bytes) -> bytes:
+        """Decrypt. Raises ConfigError: no root secret of the settings fits."""
+        root = next((root for root in self.roots if root.id == sealed[:4].hex()), None)
+        if root is None:
+            raise ConfigError(
+                "The secret is not the one that this database was made with: "
+                "put the old one back, at the end of the list where you want a new one."
+            )
+        try:
+            cipher = AESGCM(expand(root.key, "seal"))
+            return cipher.decrypt(sealed[4:16], sealed[16:], bound(place, root.id))
+        except InvalidTag as error:
+            raise ConfigError(
+                f"The {place.column} of {place.table} {place.row} was altered in the database: "
+                "restore it from a backup."
+            ) from error
+
+
+def expand(key: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=f"picoauth {purpose}".encode()).derive(key)
+
+
+def bound(place: Place, key_id: str) -> bytes:
+    return "|".join((place.table, place.column, place.row, key_id)).encode()
+
+
+def load(config: Config, random: Random) -> Secrets:
+    """Read the root secrets, and make the first one where there is none yet.
+
+    Raises ConfigError for a secret that is missing, short, weak or open to others.
+    """
+    sources = config.secret or (Secret(f"file {config.base / 'picoauth.secret'}"),)
+    make(sources[0].path, config, random)
+    for source in sources:
+        check_mode(source.path)
+    return Secrets([checked(source) for source in sources], random)
+
+
+def make(path: Path | None, config: Config, random: Random) -> None:
+    """Write a new secret, unless there is one, or a database that another one belongs to."""
+    if path is None or path.exists():
+        return
+    if (config.base / config.database).exists():
+        raise ConfigError(
+            f"{path} is missing, but the database {config.database} exists and needs it: "
+            "put the secret back from your backup."
+        )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process was faster
+        return
+    except OSError as error:
+        raise ConfigError(f"The secret {path} cannot be made: {error.strerror}.") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.urlsafe_b64encode(random(33)) + b"\n")
+
+
+def check_mode(path: Path | None) -> None:
+    if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConfigError(f"{path} can be read by other users: run `chmod 600 {path}`.")
+
+
+def checked(source: Secret) -> bytes:
+    """Refuse what a person typed: a root secret is random, and long enough (K-1)."""
+    value = source.read()
+    if len(value) < LEAST or len(set(value)) < LEAST // 3:
+        raise ConfigError(
+            f"The secret from {source.source} is too short or too regular: "
+            "write at least 32 random bytes, as `openssl rand -base64 33` prints them."
+        )
+    return value

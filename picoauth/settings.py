@@ -1,0 +1,197 @@
+"""The settings of `picoauth.toml`: names, defaults, bounds and documentation."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from picoauth.errors import ConfigError
+from picoauth.shapes import Seconds, described
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL such as https://auth.example.com")
+    if parts.query or parts.fragment or parts.username or url.endswith("/"):
+        raise ValueError("must end without a slash, and have no user, query or fragment")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("must begin with https:// (http:// is for loopback only)")
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https"):
+            raise ValueError(f'has "{origin}", which is not an origin such as https://example.com')
+
+
+def check_networks(networks: Sequence[str]) -> None:
+    for network in networks:
+        try:
+            _ = network == "unix" or ipaddress.ip_network(network)
+        except ValueError as error:
+            raise ValueError(
+                f'has "{network}", which is no address, no network and not "unix"'
+            ) from error
+
+
+def check_mode(mode: str) -> None:
+    if mode.strip("01234567"):
+        raise ValueError('must be an octal number such as "0660"')
+
+
+def check_plugins(names: Sequence[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+            raise ValueError(f'has "{name[:64]}", which is not the name of a plugin')
+        if names.count(name) > 1:
+            raise ValueError(f'names "{name}" twice')
+
+
+@dataclass(frozen=True, repr=False)
+class Secret:
+    """A secret from outside the settings file: read when asked for, never shown."""
+
+    source: str
+    """Where it comes from: `env NAME` or `file PATH`; safe to print."""
+
+    def read(self) -> bytes:
+        """Raises ConfigError where the variable or the file is missing or empty."""
+        kind, _, name = self.source.partition(" ")
+        value = os.environb.get(name.encode(), b"") if kind == "env" else read_file(Path(name))
+        if not value.strip():
+            raise ConfigError(
+                f"The secret from {self.source} is missing or empty: provide it there."
+            )
+        return value.strip()
+
+    @property
+    def path(self) -> Path | None:
+        return Path(self.source[5:]) if self.source.startswith("file ") else None
+
+    def __repr__(self) -> str:
+        return f"Secret({self.source!r})"
+
+
+def read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(f"The secret file {path} cannot be read: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """`[tokens]`: what a login hands out, and how long it lasts."""
+
+    algorithm: Literal["ES256", "ES512", "EdDSA", "HS256"] = described(
+        "How access tokens are signed (RFC 7518, RFC 8037).", default="ES256"
+    )
+    audience: str | None = described("`aud` of access tokens; `public_url` if unset.", default=None)
+    access_life: Seconds = described(
+        "Life of an access token.", default=Seconds(600), least=10, most=900
+    )
+    refresh: Literal["rotating", "stateless"] = described(
+        "`stateless` trades theft detection for refreshing without a database.", default="rotating"
+    )
+    idle: Seconds = described(
+        "A session not refreshed for so long has ended.", default=Seconds(14 * 86400), least=60
+    )
+    absolute: Seconds = described(
+        "A session has ended so long after its login.", default=Seconds(90 * 86400), least=60
+    )
+    window: Seconds = described(
+        "Within this span a refresh token may be used again: two tabs, a lost answer.",
+        default=Seconds(10),
+        least=0,
+        most=60,
+    )
+    stateless_life: Seconds = described(
+        "Fixed life of a stateless refresh token.", default=Seconds(86400), least=60
+    )
+
+
+@dataclass(frozen=True)
+class LoginSettings:
+    """`[logins]`: the steps between the first proof and the session."""
+
+    flow_life: Seconds = described(
+        "A login begun must be done in.", default=Seconds(300), least=10, most=600
+    )
+    flow_tries: int = described("Wrong answers that one login bears.", default=5, least=1, most=20)
+    fresh_for: Seconds = described(
+        "A proof counts as fresh for.", default=Seconds(300), least=10, most=3600
+    )
+
+
+@dataclass(frozen=True)
+class ThrottleSettings:
+    """`[throttle]`: delays after failed logins, per account and factor."""
+
+    failures: int = described("The first failure that is followed by a delay.", default=10, least=1)
+    longest: Seconds = described("Delays double up to.", default=Seconds(900), least=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that the kernel was told."""
+
+    plugins: tuple[str, ...] = described(
+        "The plugins that are on, in this order.", check=check_plugins
+    )
+    public_url: str = described(
+        "Where users reach the server: issuer of tokens, base of every link.",
+        default="http://127.0.0.1:8100",
+        check=check_url,
+    )
+    bind: tuple[str, ...] = described("Where to listen.", default=("unix:picoauth.sock",), least=1)
+    admin_bind: tuple[str, ...] = described("Where to listen for administration.", default=())
+    socket_mode: str = described(
+        "Mode of unix sockets.", default="0660", least=3, most=4, check=check_mode
+    )
+    socket_group: str | None = described("Group that owns unix sockets.", default=None)
+    database: str = described(
+        "A file, or the address of a server that a plugin speaks to.", default="picoauth.db"
+    )
+    secret: tuple[Secret, ...] = described("The root secret, or several, newest first.", default=())
+    trusted_proxies: tuple[str, ...] = described(
+        'Addresses or networks whose X-Forwarded-For is believed; "unix" for the unix socket.',
+        default=(),
+        check=check_networks,
+    )
+    allowed_hosts: tuple[str, ...] = described(
+        "Names that requests may be addressed to; by default that of `public_url`, and loopback.",
+        default=(),
+    )
+    cors_origins: tuple[str, ...] = described(
+        "Origins of pages that may call from a browser.", default=(), check=check_origins
+    )
+    ignore_factors: tuple[str, ...] = described(
+        "Enrolled factors that no longer count, though their plugin is off.", default=()
+    )
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    logins: LoginSettings = field(default_factory=LoginSettings)
+    throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
+    base: Path = field(default_factory=Path.cwd, init=False)
+    tables: Mapping[str, Any] = field(default_factory=dict, init=False)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names, without port, that requests may be addressed to."""
+        own = urlsplit(self.public_url).hostname or ""
+        return frozenset(host.lower() for host in (*self.allowed_hosts, own, *LOOPBACK))
+
+    @property
+    def audience(self) -> str:
+        return self.tokens.audience or self.public_url

@@ -1,0 +1,162 @@
+"""Turns TOML and JSON values into frozen dataclasses, and reports every mistake at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Any, Literal, NewType, TypeVar, cast
+
+T = TypeVar("T")
+
+Seconds = NewType("Seconds", int)
+"""A span of time: a whole number of seconds, or in TOML also "10m", "24h", "14d"."""
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def described(
+    text: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    least: int | None = None,
+    most: int | None = None,
+    check: Callable[[Any], None] | None = None,
+) -> Any:
+    """A dataclass field with its documentation and its bounds.
+
+    `least` and `most` bound a number, or the length of a text in code points;
+    `check` raises ValueError with what is wrong ("must be ...").
+    """
+    metadata = {"text": text, "least": least, "most": most, "check": check}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def suggest(word: str, words: Collection[str]) -> str:
+    """`, did you mean "x"?` where a near word is known, else nothing."""
+    near = difflib.get_close_matches(word, words, n=1)
+    return f', did you mean "{near[0]}"?' if near else ""
+
+
+class Shaper:
+    """One conversion: collects what is wrong, and never repeats a value, which may be a secret.
+
+    `converters` knows further types (a secret, a path), by the type that a field declares.
+    """
+
+    def __init__(self, converters: Mapping[Any, Callable[[object], Any]] | None = None) -> None:
+        self.problems: list[tuple[str, str]] = []
+        self.converters = {Seconds: seconds, **(converters or {})}
+
+    def build(self, cls: type[T], value: object, where: str = "") -> T | None:
+        """Make a `cls`, or note under `where` why not."""
+        if not isinstance(value, dict):
+            return self.wrong(where, "must be a table" if where else "must be an object")
+        fields = {field.name: field for field in dataclasses.fields(cast("Any", cls)) if field.init}
+        for name in value.keys() - fields.keys():
+            self.wrong(join(where, name), f"is unknown{suggest(name, fields.keys())}")
+        members = {name: self.member(cls, field, value, where) for name, field in fields.items()}
+        return None if self.problems else self.finish(cls, members, where)
+
+    def finish(self, cls: type[T], members: Mapping[str, Any], where: str) -> T | None:
+        try:
+            return cls(**members)
+        except ValueError as error:  # a __post_init__ that looks at several members
+            return self.wrong(where, str(error))
+
+    def member(
+        self, cls: type, field: dataclasses.Field[Any], value: Mapping[str, object], where: str
+    ) -> Any:
+        here = join(where, field.name)
+        if field.name in value:
+            result = self.convert(hints(cls)[field.name], value[field.name], here)
+            return None if result is None else self.bounded(result, field.metadata, here)
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+        if field.default is dataclasses.MISSING:
+            return self.wrong(here, "is missing")
+        return field.default
+
+    def convert(self, kind: Any, value: object, where: str) -> Any:
+        if kind in self.converters:
+            return self.call(self.converters[kind], value, where)
+        origin, args = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (types.UnionType, typing.Union):
+            return self.optional(args, value, where)
+        if origin is Literal:
+            return value if value in args else self.wrong(where, f"must be one of {words(args)}")
+        if origin is tuple:
+            return self.items(args[0], value, where)
+        if origin is not None and issubclass(origin, Mapping):
+            return self.mapping(args[1], value, where)
+        if dataclasses.is_dataclass(kind):
+            return self.build(cast("type[Any]", kind), value, where)
+        return (
+            value
+            if kind is Any or type(value) is kind
+            else self.wrong(where, f"must be {KINDS[kind]}")
+        )
+
+    def call(self, converter: Callable[[object], Any], value: object, where: str) -> Any:
+        try:
+            return converter(value)
+        except ValueError as error:
+            return self.wrong(where, str(error))
+
+    def optional(self, args: tuple[Any, ...], value: object, where: str) -> Any:
+        kind = next(arg for arg in args if arg is not types.NoneType)
+        return None if value is None else self.convert(kind, value, where)
+
+    def items(self, kind: Any, value: object, where: str) -> Any:
+        if not isinstance(value, list):
+            return self.wrong(where, "must be a list")
+        return tuple(self.convert(kind, item, f"{where}[{n}]") for n, item in enumerate(value))
+
+    def mapping(self, kind: Any, value: object, where: str) -> Any:
+        if not isinstance(value, dict):
+            return self.wrong(where, "must be a table")
+        return {name: self.convert(kind, item, join(where, name)) for name, item in value.items()}
+
+    def bounded(self, value: Any, metadata: Mapping[str, Any], where: str) -> Any:
+        least, most = metadata.get("least"), metadata.get("most")
+        size = len(value) if isinstance(value, str | tuple) else value
+        unit = {str: " characters", tuple: " items"}.get(type(value), "")
+        if least is not None and size < least:
+            return self.wrong(where, f"must be at least {least}{unit}")
+        if most is not None and size > most:
+            return self.wrong(where, f"must be at most {most}{unit}")
+        check = metadata.get("check") or (lambda _: None)
+        self.call(check, value, where)
+        return value
+
+    def wrong(self, where: str, sentence: str) -> None:
+        self.problems.append((where, sentence))
+
+
+def seconds(value: object) -> Seconds:
+    """Read a span of time. Raises ValueError."""
+    if type(value) is int:
+        return Seconds(value)
+    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('must be a number of seconds, or a text such as "10m", "24h" or "14d"')
+    return Seconds(int(match[1]) * UNITS[match[2]])
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def words(values: Collection[object]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
+
+
+def join(where: str, name: str) -> str:
+    """`[smtp].port` in settings, `address.city` in a body; a foreign name is cut short."""
+    return f"{where}.{name[:64]}" if where else name[:64]

@@ -1,0 +1,60 @@
+"""The rule that says when the proofs of a flow are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from picoauth.factors import Factor
+from picoauth.flows import Done, Flow
+from picoauth.users import Enrolment
+
+
+class Sufficiency:
+    """The one rule about how many factors a user has to prove."""
+
+    def __init__(self, factors: Mapping[str, Factor]) -> None:
+        self.factors = factors
+
+    def demands(self, enrolments: Sequence[Enrolment]) -> bool:
+        """Has the user a confirmed second factor? Recovery codes alone are none."""
+        kinds = (self.factors.get(e.factor) for e in enrolments if e.confirmed_at is not None)
+        return any(kind is not None and kind.second and not kind.fallback for kind in kinds)
+
+    def seconds(self, names: Collection[str]) -> bool:
+        return any(self.factors[name].second or self.factors[name].fallback for name in names)
+
+    def complete(self, flow: Flow, enrolments: Sequence[Enrolment]) -> bool:
+        names = {done.factor for done in flow.done}
+        if any(done.complete for done in flow.done):
+            return True
+        if flow.session_id is not None:  # a session proves itself afresh: one good factor will do
+            return bool(names) and (self.seconds(names) or not self.demands(enrolments))
+        return bool(names) and (
+            (len(names) > 1 and self.seconds(names)) or not self.demands(enrolments)
+        )
+
+    def next(self, flow: Flow, enrolments: Sequence[Enrolment]) -> list[str]:
+        """Factors of the user that would complete the flow, in the operator's order."""
+        proven = {done.factor for done in flow.done}
+        has = {e.factor for e in enrolments if e.confirmed_at is not None} - proven
+        candidates = [name for name in self.factors if name in has]
+        return [name for name in candidates if self.complete(added(flow, name), enrolments)]
+
+
+def added(flow: Flow, name: str) -> Flow:
+    done = Done(factor=name, amr=(), complete=False, at=0)
+    return replace(flow, done=(*flow.done, done))
+
+
+def second_at(flow: Flow, rule: Sufficiency) -> int | None:
+    """When a second factor was last proven, by itself or within a complete proof."""
+    times = [done.at for done in flow.done if done.complete or rule.seconds({done.factor})]
+    return max(times, default=None)
+
+
+def methods(flow: Flow) -> tuple[str, ...]:
+    """`amr` (RFC 8176): the methods of all proofs, and `mfa` where there were several factors."""
+    several = len({done.factor for done in flow.done}) > 1
+    names = [method for done in flow.done for method in done.amr]
+    return tuple(dict.fromkeys([*names, *(["mfa"] if several else [])]))

@@ -1,0 +1,231 @@
+"""Access and refresh tokens: signing, and checking without a look at the database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import Key, OctKey
+from joserfc.jws import JWSRegistry, deserialize_compact, serialize_compact
+from joserfc.util import json_b64encode
+
+from picoauth.errors import ConfigError, Denied, Problem
+from picoauth.keys import Keys, SigningKey
+from picoauth.revocations import Revocations
+from picoauth.secrets import Secrets
+from picoauth.sessions import Session
+from picoauth.settings import Config
+from picoauth.users import User
+
+BEARER = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+INVALID_TOKEN = Problem(401, "invalid_token", "This is not a valid token.")
+TOKEN_EXPIRED = Problem(401, "token_expired", "This token has expired: refresh it.")
+TOKEN_MISSING = Problem(401, "token_missing", "This needs a token.")
+
+LONGEST = 4096
+"""Bytes of a token; longer ones are refused unread (K-4)."""
+REMEMBERED = 4096
+"""Verified tokens that are remembered, each at most `LONGEST` bytes of claims."""
+RESERVED = frozenset(
+    "iss sub aud iat nbf exp jti sid amr acr auth_time preferred_username name typ gen cnf act".split()
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A verified access token."""
+
+    user_id: str
+    session_id: str
+    expires_at: int
+    claims: Mapping[str, Any]
+    body: bytes
+    """The claims as JSON, ready to be answered."""
+    key_id: str
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """A verified refresh token; `claims` are those of a stateless one."""
+
+    user_id: str
+    session_id: str
+    generation: int
+    claims: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RefreshKey:
+    """A derived key of refresh tokens, by the id of the root secret."""
+
+    id: str
+    key: Key = field(repr=False)
+
+    @property
+    def header(self) -> dict[str, str]:
+        return {"typ": "rt+jwt", "alg": "HS256", "kid": self.id}
+
+    @cached_property
+    def encoded_header(self) -> str:
+        return json_b64encode(dict(self.header)).decode()
+
+
+class Tokens:
+    """Signs and checks the tokens of one issuer."""
+
+    def __init__(
+        self,
+        config: Config,
+        secrets: Secrets,
+        keys: Keys,
+        revocations: Revocations,
+        now: Callable[[], int],
+    ) -> None:
+        self.config = config
+        self.settings = config.tokens
+        self.keys = keys
+        self.revocations = revocations
+        self.now = now
+        self.random = secrets.random
+        # The mode is part of the derivation, so that switching it revives no token.
+        derived = secrets.derive(f"refresh {self.settings.refresh}")
+        self.refresh_keys = [RefreshKey(kid, OctKey.import_key(key)) for kid, key in derived.items()]
+        self.verified: OrderedDict[bytes, Access] = OrderedDict()
+
+    def claims(self, user: User, username: str | None, session: Session) -> dict[str, Any]:
+        """The claims that every access token of a session has (RFC 9068, section 2.2)."""
+        return {
+            "iss": self.config.public_url,
+            "sub": user.id,
+            "aud": self.config.audience,
+            "sid": session.id,
+            "amr": list(session.amr),
+            "auth_time": session.auth_time,
+            **({"preferred_username": username} if username else {}),
+            **({"name": user.name} if user.name else {}),
+        }
+
+    def access(self, claims: Mapping[str, Any]) -> str:
+        """Sign an access token. Its `jti` is random, its life that of the settings."""
+        now, key = self.now(), self.keys.signing
+        times = {"iat": now, "exp": now + self.settings.access_life}
+        return sign(key.key, key.header, {**claims, **times, "jti": self.random(12).hex()})
+
+    def refresh(self, session: Session, claims: Mapping[str, Any]) -> str:
+        """Sign a refresh token: a pure function of the session, so that it can be said again.
+
+        A stateless one has a fixed end and carries `claims`, since no row is read for it.
+        """
+        stateless = self.settings.refresh == "stateless"
+        end = session.created_at + self.settings.stateless_life if stateless else session.idle_at
+        members = {"iss": self.config.public_url, "sub": session.user_id, "sid": session.id}
+        times = {"iat": session.rotated_at, "exp": min(end, session.expires_at)}
+        more = {"claims": dict(claims)} if stateless else {"gen": session.generation}
+        key = self.refresh_keys[0]
+        return sign(key.key, key.header, {**members, **times, **more})
+
+    def check(self, token: str) -> Access:
+        """Verify an access token. Raises Denied.
+
+        A token seen before, byte for byte, is not verified again; whether it expired, was
+        revoked or its key was retired is looked at each time.
+        """
+        if len(token) > LONGEST:
+            raise invalid()
+        fingerprint = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        access = self.verified.get(fingerprint)
+        if access is None:
+            access = self.verified[fingerprint] = self.verify(token)
+            if len(self.verified) > REMEMBERED:
+                self.verified.popitem(last=False)
+        self.still(access)
+        return access
+
+    def verify(self, token: str) -> Access:
+        key = self.key_of(token)
+        claims = opened(token, key.key, key.algorithm)
+        if claims.get("iss") != self.config.public_url or claims.get("aud") != self.config.audience:
+            raise invalid()
+        body = json.dumps(claims).encode()
+        return Access(claims["sub"], claims["sid"], claims["exp"], claims, body, key.id)
+
+    def key_of(self, token: str) -> SigningKey:
+        """Find the key by the token's whole header, which must be one that we write.
+
+        Never by what the header says: no algorithm, type, `jwk`, `crit` or `zip` of a
+        stranger's is ever read (RFC 8725, sections 3.1 to 3.11).
+        """
+        key = self.keys.by_header.get(token.partition(".")[0])
+        if key is None:
+            raise invalid()
+        return key
+
+    def still(self, access: Access) -> None:
+        if access.expires_at <= self.now():
+            raise Denied(TOKEN_EXPIRED, headers=BEARER)
+        if access.key_id not in self.keys.active:
+            raise invalid()
+        self.revocations.check(access.session_id)
+
+    def check_refresh(self, token: str) -> Refresh:
+        """Verify a refresh token, but not that its session still lives. Raises Denied."""
+        if len(token) > LONGEST:
+            raise invalid()
+        header = token.partition(".")[0]
+        key = next((key for key in self.refresh_keys if key.encoded_header == header), None)
+        if key is None:
+            raise invalid()
+        return self.refreshing(opened(token, key.key, "HS256"))
+
+    def refreshing(self, claims: Mapping[str, Any]) -> Refresh:
+        if claims["iss"] != self.config.public_url:
+            raise invalid()
+        if claims["exp"] <= self.now():
+            raise Denied(TOKEN_EXPIRED, headers=BEARER)
+        return Refresh(claims["sub"], claims["sid"], claims.get("gen", 0), claims.get("claims", {}))
+
+
+def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
+
+    payload = json.dumps(claims, separators=(",", ":")).encode()
+    algorithm = header["alg"]
+    token = serialize_compact(dict(header), payload, key, registry=pinned(algorithm))
+    if len(token) > LONGEST:
+        raise ConfigError("Plugins add so many claims that tokens grow over 4 KiB: have them add fewer.")
+    return token
+
+
+def opened(token: str, key: Key, algorithm: str) -> dict[str, Any]:
+
+    try:
+        signed = deserialize_compact(token, key, registry=pinned(algorithm))
+    except (JoseError, ValueError) as error:
+        raise invalid() from error
+    claims: dict[str, Any] = json.loads(signed.payload or b"")  # signed, so we wrote it
+    return claims
+
+
+@lru_cache
+def pinned(algorithm: str) -> Any:
+    """A registry of exactly one algorithm, with room for our claims.
+
+    `EdDSA` keeps its old name: RFC 9864 renames it, but verifiers in the field know no other.
+    """
+
+    class Pinned(JWSRegistry):
+        max_payload_length = LONGEST
+
+        def get_alg(self, name: str) -> Any:
+            return self.algorithms[algorithm]
+
+    return Pinned(algorithms=[algorithm])
+
+
+def invalid() -> Denied:
+    return Denied(INVALID_TOKEN, headers=BEARER)

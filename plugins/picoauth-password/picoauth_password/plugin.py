@@ -1,0 +1,197 @@
+"""Registration, login and change of password, as a picoauth plugin."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from picoauth import (
+    Auth,
+    Caller,
+    ConfigError,
+    Factor,
+    Plugin,
+    Problem,
+    Reply,
+    Request,
+    Route,
+    described,
+    hookimpl,
+    identifier,
+)
+from picoauth_password.factor import PasswordFactor, Passwords
+from picoauth_password.hashing import Cost, Hasher
+from picoauth_password.policy import (
+    PASSWORD_TOO_LONG,
+    PASSWORD_TOO_SHORT,
+    PasswordContext,
+    PasswordHooks,
+    check_length,
+)
+
+if TYPE_CHECKING:
+    import click
+
+USERNAME_TAKEN = Problem(409, "username_taken", "This user name is taken.")
+INVALID_USERNAME = Problem(400, "invalid_username", "This cannot be a user name.")
+INVALID_EMAIL = Problem(400, "invalid_email", "This is not an e-mail address.")
+PASSWORD = (PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG)
+
+
+@dataclass(frozen=True)
+class PasswordSettings:
+    """`[password]`"""
+
+    register: bool = described("Whether anyone may make an account.", default=True)
+    min_length: int = described("Least code points of a new password.", default=8, least=8, most=64)
+    max_length: int = described("Most code points of a password.", default=256, least=64, most=1024)
+    memory_kib: int = described("Argon2id memory of one hash, in KiB.", default=19456)
+    iterations: int = described("Argon2id passes.", default=2)
+    parallelism: int = described("Argon2id lanes.", default=1)
+
+    def __post_init__(self) -> None:
+        problem = self.cost.problem()
+        if problem is not None:
+            raise ValueError(problem)
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.memory_kib, self.iterations, self.parallelism)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """`POST /auth/register`"""
+
+    username: str = described("User name.", least=1, most=256)
+    password: str = described("Password.")
+    email: str | None = described("E-mail address, unverified until it is.", default=None)
+    display_name: str | None = described("Name to show.", default=None, least=1, most=200)
+
+
+@dataclass(frozen=True)
+class NewPassword:
+    """`PUT /auth/password`"""
+
+    password: str = described("The new password.")
+
+
+MIGRATIONS = (
+    """
+    create table password (
+        user_id text primary key references users(id) on delete cascade,
+        enrolment_id text not null references enrolments(id) on delete cascade,
+        hash text not null, pepper_id text not null, changed_at integer not null
+    )
+    """,
+)
+
+
+class PasswordPlugin(Plugin[PasswordSettings]):
+    """The factor `password`, its routes and its table."""
+
+    hooks: ClassVar[type | None] = PasswordHooks
+
+    def __init__(self, auth: Auth, name: str, settings: PasswordSettings) -> None:
+        super().__init__(auth, name, settings)
+        peppers = auth.secrets.derive("pepper")
+        self.hasher = Hasher(peppers, settings.cost, random=auth.secrets.random)
+        self.passwords = Passwords(auth, self.hasher)
+
+    @hookimpl
+    def migrations(self) -> Sequence[str]:
+        return MIGRATIONS
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [PasswordFactor(self.auth, self.passwords, self.settings.max_length)]
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        register = Route(
+            method="POST",
+            path="/auth/register",
+            handler=self.register,
+            policy="public",
+            body=Registration,
+            status=201,
+            problems=(*PASSWORD, USERNAME_TAKEN, INVALID_USERNAME, INVALID_EMAIL),
+            example=dict(PasswordFactor.example),
+        )
+        change = Route(
+            method="PUT",
+            path="/auth/password",
+            handler=self.change,
+            policy="fresh",
+            body=NewPassword,
+            problems=PASSWORD,
+            example={"password": "another horse battery staple"},
+        )
+        return [*([register] if self.settings.register else []), change]
+
+    @hookimpl
+    def commands(self) -> Sequence[click.Command]:
+        from picoauth_password.commands import commands  # noqa: PLC0415 - for the CLI alone
+
+        return commands(self)
+
+    @hookimpl
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        @asynccontextmanager
+        async def hashing() -> AsyncIterator[None]:
+            yield
+            self.hasher.close()
+
+        return hashing()
+
+    async def register(self, request: Request) -> Reply:
+        """Make an account. An e-mail address is kept unverified: it finds and blocks nobody."""
+        body: Registration = request.body
+        draft = self.auth.users.draft(username=body.username, name=body.display_name)
+        if body.email is not None:
+            address = identifier("email", body.email, verified=False)
+            draft = replace(draft, identifiers=[*draft.identifiers, address])
+        context = PasswordContext(body.username, body.email, body.display_name)
+        await self.check(body.password, context)
+        stored = await self.hasher.hash(body.password)
+        enrolment = self.auth.users.enrolment(draft.user_id, PasswordFactor.name)
+        user, replies = await self.auth.users.register(
+            draft,
+            [self.passwords.creating(enrolment, stored)],
+            enrolments=[enrolment],
+            caller=request.caller,
+        )
+        made = {"id": user.id, "username": body.username, "name": user.name}
+        return Reply({**made, **replies}, 201)
+
+    async def change(self, request: Request) -> Reply:
+        """Change the password: other sessions end, this one gets new tokens."""
+        access = request.access
+        user = await self.auth.users.require(access.user_id)
+        username = await self.auth.users.username(user.id)
+        await self.check(request.body.password, PasswordContext(username, name=user.name))
+        stored = await self.hasher.hash(request.body.password)
+        statements = await self.passwords.setting(user, stored)
+        answer = await self.auth.credentials.change_credential(
+            access.session_id, PasswordFactor.name, statements, request.caller
+        )
+        return Reply(answer)
+
+    async def set_password(self, username: str, password: str) -> None:
+        """Set a password for an administrator at the command line: every session ends."""
+        user = await self.auth.users.find("username", username)
+        if user is None:
+            raise ConfigError(f"There is no user {username!r}: `picoauth users list` shows all.")
+        await self.check(password, PasswordContext(username, name=user.name))
+        stored = await self.hasher.hash(password)
+        statements = await self.passwords.setting(user, stored)
+        await self.auth.credentials.reset_credential(
+            user, PasswordFactor.name, statements, Caller()
+        )
+
+    async def check(self, password: str, context: PasswordContext) -> None:
+        """Raises AuthError for a password that is refused, here or by another plugin."""
+        check_length(password, least=self.settings.min_length, most=self.settings.max_length)
+        await self.auth.ask("check_password", password=password, context=context)
