@@ -118,7 +118,9 @@ class Account:
 
     async def remove(self, request: Request) -> Reply:
         session_id, caller = request.access.session_id, request.caller
-        return Reply(await self.auth.credentials.remove_factor(session_id, request.path["id"], caller))
+        return Reply(
+            await self.auth.credentials.remove_factor(session_id, request.path["id"], caller)
+        )
 
 
 def listed(session: Session, current: str) -> dict[str, Any]:

@@ -49,9 +49,7 @@ class Accounts:
             at=self.auth.now(), user_id=user.id, fields=tuple(sorted(changes)), caller=caller
         )
         try:
-            await self.auth.events.commit(
-                event, *naming, Statement(sql, args, rows=1), *gone
-            )
+            await self.auth.events.commit(event, *naming, Statement(sql, args, rows=1), *gone)
         except Conflict as conflict:
             if conflict.index < len(naming):
                 raise AuthError(USERNAME_TAKEN) from conflict

@@ -55,7 +55,9 @@ class Auth:
         self.secrets = secrets.load(config, random)
         self.plugins = Plugins()
         self.plugins.load(self, found)
-        self.database: Database = self.plugins.slot("database", url=config.database) or self.embedded()
+        self.database: Database = (
+            self.plugins.slot("database", url=config.database) or self.embedded()
+        )
         self.events = Events(self.database)
         self.tickets = Tickets(self.database, self.now, random)
         self.users = Users(self.events, self.secrets, self.now, self.check_registration)
@@ -70,7 +72,9 @@ class Auth:
 
     def embedded(self) -> Database:
         if "://" in self.config.database:
-            raise ConfigError(f"database: no plugin that is listed speaks {self.config.database!r}.")
+            raise ConfigError(
+                f"database: no plugin that is listed speaks {self.config.database!r}."
+            )
         return Embedded(self.config.base / self.config.database)
 
     def fill(self) -> None:
@@ -203,7 +207,9 @@ class Auth:
         for name, function in self.plugins.implementations("claims"):
             for claim, value in (await function(user=user, session=session)).items():
                 if claim in claims or claim in RESERVED:
-                    raise ConfigError(f"{self.plugins.origins[name]} adds the claim {claim}, which is taken.")
+                    raise ConfigError(
+                        f"{self.plugins.origins[name]} adds the claim {claim}, which is taken."
+                    )
                 claims[claim] = value
         return claims
 

@@ -66,9 +66,7 @@ class Credentials:
     ) -> dict[str, Any]:
         """Replace a credential: the epoch rises, other sessions end, this one gets new tokens."""
         user, _ = await self.owner(session_id)
-        event = CredentialChanged(
-            at=self.auth.now(), user_id=user.id, factor=factor, caller=caller
-        )
+        event = CredentialChanged(at=self.auth.now(), user_id=user.id, factor=factor, caller=caller)
         return await self.change_proofs(session_id, user, event, statements)
 
     async def reset_credential(

@@ -86,7 +86,9 @@ class Embedded:
         connection.execute(f"pragma busy_timeout = {int(self.patience * 1000)}")
         for setting in (*SETTINGS, *more):
             connection.execute(f"pragma {setting}")
-        connection.execute("select count(*) from sqlite_master").fetchall()  # a wrong key shows here
+        connection.execute(
+            "select count(*) from sqlite_master"
+        ).fetchall()  # a wrong key shows here
         return connection
 
     @cached_property

@@ -40,9 +40,7 @@ class Server:
     def routes(self) -> Sequence[Route]:
         return [
             Route(method="GET", path="/health-check", handler=self.health, policy="public"),
-            Route(
-                method="GET", path="/.well-known/jwks.json", handler=self.jwks, policy="public"
-            ),
+            Route(method="GET", path="/.well-known/jwks.json", handler=self.jwks, policy="public"),
         ]
 
     async def health(self, request: Request) -> Reply:
@@ -138,9 +136,7 @@ class Entrance:
 
     def one(self, request: Request, session: Session | None = None) -> Step:
         step = self.step(request, session)
-        return Step(
-            flow=step.flow, payloads=step.payloads[:1], caller=step.caller, session=session
-        )
+        return Step(flow=step.flow, payloads=step.payloads[:1], caller=step.caller, session=session)
 
     def step(self, request: Request, session: Session | None = None) -> Step:
         """Read a step: the factor's own members, and further factors under their names."""

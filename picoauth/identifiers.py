@@ -74,4 +74,6 @@ def canonical_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not host or parts.fragment or parts.username:
         raise AuthError(INVALID_URL)
     port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    return (
+        f"{parts.scheme}://{host}{port}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    )

@@ -40,7 +40,12 @@ class SigningKey:
         """The JWK to publish (RFC 7517). A symmetric key has none: who can check can sign."""
         if self.algorithm == "HS256":
             return None
-        return {**self.key.as_dict(private=False), "kid": self.id, "alg": self.algorithm, "use": "sig"}
+        return {
+            **self.key.as_dict(private=False),
+            "kid": self.id,
+            "alg": self.algorithm,
+            "use": "sig",
+        }
 
 
 class Keys:

@@ -170,7 +170,9 @@ def remove_stale(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"bind: unix:{path} {reason(error)}") from error
     if not stat.S_ISSOCK(mode):
-        raise ConfigError(f"bind: {path} exists and is no socket: move it away, or choose another path.")
+        raise ConfigError(
+            f"bind: {path} exists and is no socket: move it away, or choose another path."
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
         try:
@@ -199,7 +201,9 @@ def group_id(name: str | None) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError as error:
-        raise ConfigError(f"socket_group: there is no group {name}: make it, or name another.") from error
+        raise ConfigError(
+            f"socket_group: there is no group {name}: make it, or name another."
+        ) from error
 
 
 def reason(error: OSError) -> str:

@@ -83,9 +83,7 @@ class Logins:
         """Prove, and answer tokens. Raises AuthError: 401 with a `flow`, and `next` if more helps."""
         proven = await self.prove(step)
         flow = proven.flow
-        login = Login(
-            user=proven.user, factors=flow.factors, amr=methods(flow), caller=step.caller
-        )
+        login = Login(user=proven.user, factors=flow.factors, amr=methods(flow), caller=step.caller)
         await self.auth.check_login(login)
         return await self.mint(proven, login)
 
@@ -166,9 +164,7 @@ class Logins:
             return who.user.id
         return self.auth.secrets.digests("typed", who.typed)[0].hex() if who.typed else None
 
-    async def failed(
-        self, who: Attemptee, name: str, refusal: AuthError, caller: Caller
-    ) -> None:
+    async def failed(self, who: Attemptee, name: str, refusal: AuthError, caller: Caller) -> None:
         event = LoginFailed(
             at=self.auth.now(),
             user_id=who.user.id if who.user else None,

@@ -7,8 +7,8 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 log = logging.getLogger("picoauth.plugins")
-T = TypeVar("T")
-
 GROUP = "picoauth.v1"
 PATIENCE = 2.0
 """Seconds that a deciding hook may take."""
@@ -44,12 +42,22 @@ class Origin:
         return f"plugin {self.name} ({self.distribution} {self.version})"
 
 
+class Entry(Protocol):
+    """What an entry point is to the loader."""
+
+    @property
+    def value(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    def load(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Found:
     """An entry point of an installed distribution."""
 
     origin: Origin
-    entry: EntryPoint
+    entry: Entry
 
 
 def installed(group: str = GROUP) -> list[Found]:
@@ -132,7 +140,9 @@ class Plugins:
             marked = hasattr(function, "picoauth_impl")
             if marked and name not in self.specs:
                 near = suggest(name, self.specs) or "."
-                raise ConfigError(f"{origin} implements the hook {name}, which does not exist{near}")
+                raise ConfigError(
+                    f"{origin} implements the hook {name}, which does not exist{near}"
+                )
             if name in self.specs and function is not getattr(Plugin, name, None):
                 check_override(origin, name, function, self.specs[name], marked=marked)
 
@@ -179,7 +189,9 @@ class Plugins:
 
     def slot(self, hook: str, **arguments: Any) -> Any:
         """The one occupant of a slot, or None. Raises ConfigError naming two."""
-        filled = [(n, result) for n, result in self.collect(hook, **arguments) if result is not None]
+        filled = [
+            (n, result) for n, result in self.collect(hook, **arguments) if result is not None
+        ]
         if len(filled) > 1:
             both = " and ".join(str(self.origins[name]) for name, _ in filled)
             raise ConfigError(f"The slot {hook} is filled by {both}: list one of them.")

@@ -66,7 +66,9 @@ class Revocations:
     async def stale(self) -> str | None:
         if abs(self.now() - self.looked_at) <= STALE:
             return None
-        return "The list of revoked sessions is not up to date: see why the database is not reachable."
+        return (
+            "The list of revoked sessions is not up to date: see why the database is not reachable."
+        )
 
 
 def cleaning(now: int) -> Statement:

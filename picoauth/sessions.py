@@ -100,9 +100,7 @@ class SessionStore(Protocol):
 class SqlSessions:
     """Sessions in the database: what ends one joins the write that says why."""
 
-    def __init__(
-        self, database: Database, settings: TokenSettings, now: Callable[[], int]
-    ) -> None:
+    def __init__(self, database: Database, settings: TokenSettings, now: Callable[[], int]) -> None:
         self.database = database
         self.settings = settings
         self.now = now
@@ -130,7 +128,9 @@ class SqlSessions:
     async def end_all(
         self, user_id: str, *, keep: str | None, below_epoch: int
     ) -> Sequence[Statement]:
-        return self.ending("user_id = ? and id <> ? and epoch < ?", user_id, keep or "", below_epoch)
+        return self.ending(
+            "user_id = ? and id <> ? and epoch < ?", user_id, keep or "", below_epoch
+        )
 
     def ending(self, which: str, *args: str | int) -> Sequence[Statement]:
         """Listed first, for what could still be accepted without a look at the row."""

@@ -45,13 +45,17 @@ class Tickets:
         `expires_at` is in seconds since 1970.
         """
         secret = base64.urlsafe_b64encode(self.random(SIZE)).rstrip(b"=").decode()
-        sql = "insert into tickets (hash, purpose, user_id, data, expires_at) values (?, ?, ?, ?, ?)"
+        sql = (
+            "insert into tickets (hash, purpose, user_id, data, expires_at) values (?, ?, ?, ?, ?)"
+        )
         args = (digest(secret), purpose, user_id, json.dumps(data), expires_at)
         return secret, Statement(sql, args)
 
     def voiding(self, purpose: str, user_id: str) -> Statement:
         """Void every ticket of one purpose that a user has (T-5)."""
-        return Statement("delete from tickets where purpose = ? and user_id = ?", (purpose, user_id))
+        return Statement(
+            "delete from tickets where purpose = ? and user_id = ?", (purpose, user_id)
+        )
 
     async def look(self, purpose: str, secret: str) -> Ticket | None:
         """Read a ticket and leave it: a GET never takes one, because mail scanners follow links."""

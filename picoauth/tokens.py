@@ -95,7 +95,9 @@ class Tokens:
         self.random = secrets.random
         # The mode is part of the derivation, so that switching it revives no token.
         derived = secrets.derive(f"refresh {self.settings.refresh}")
-        self.refresh_keys = [RefreshKey(kid, OctKey.import_key(key)) for kid, key in derived.items()]
+        self.refresh_keys = [
+            RefreshKey(kid, OctKey.import_key(key)) for kid, key in derived.items()
+        ]
         self.verified: OrderedDict[bytes, Access] = OrderedDict()
 
     def claims(self, user: User, username: str | None, session: Session) -> dict[str, Any]:
@@ -197,7 +199,9 @@ def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
     algorithm = header["alg"]
     token = serialize_compact(dict(header), payload, key, registry=pinned(algorithm))
     if len(token) > LONGEST:
-        raise ConfigError("Plugins add so many claims that tokens grow over 4 KiB: have them add fewer.")
+        raise ConfigError(
+            "Plugins add so many claims that tokens grow over 4 KiB: have them add fewer."
+        )
     return token
 
 

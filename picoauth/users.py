@@ -100,7 +100,9 @@ class Users:
     async def identifiers(self, user_id: str) -> list[Identifier]:
         sql = "select kind, value, display, verified_at from identifiers where user_id = ? order by kind, value"
         rows = await self.database.read(sql, (user_id,))
-        return [Identifier(kind, value, display, at is not None) for kind, value, display, at in rows]
+        return [
+            Identifier(kind, value, display, at is not None) for kind, value, display, at in rows
+        ]
 
     async def username(self, user_id: str) -> str | None:
         found = await self.identifiers(user_id)

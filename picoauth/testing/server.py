@@ -1,0 +1,110 @@
+"""A server in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from picoauth.app import Application
+from picoauth.auth import Auth
+from picoauth.config import parse
+from picoauth.hooks import Plugin
+from picoauth.plugins import GROUP, Found, Origin, installed
+
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of users who exist in tests alone
+
+
+class Clock:
+    """A clock that stands still until it is told."""
+
+    def __init__(self, start: float = 1_800_000_000) -> None:
+        self.time = start
+
+    def __call__(self) -> float:
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An entry point of a class that is at hand."""
+
+    kind: Any
+    value: str = "test:Plugin"
+    group: str = GROUP
+
+    def load(self) -> Any:
+        return self.kind
+
+
+def offer(name: str, kind: Any, *, distribution: str | None = None) -> Found:
+    """A plugin as if it were installed."""
+    return Found(Origin(name, distribution or f"picoauth-{name}", "0.1.0"), Offer(kind))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: `client` talks to it over ASGI, as a peer at 127.0.0.1."""
+
+    app: Application
+    auth: Auth
+    client: httpx.AsyncClient
+    clock: Clock
+    folder: Path
+
+    async def post(
+        self, path: str, body: Any = None, *, token: str | None = None, **more: Any
+    ) -> httpx.Response:
+        return await self.send("POST", path, body, token=token, **more)
+
+    async def get(self, path: str, *, token: str | None = None, **more: Any) -> httpx.Response:
+        return await self.send("GET", path, token=token, **more)
+
+    async def send(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, **more: Any
+    ) -> httpx.Response:
+        """Send a request; a `body` goes as JSON."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        content = {} if body is None else {"json": body}
+        return await self.client.request(method, path, headers=headers, **content, **more)
+
+    async def register(self, username: str = "ann", password: str = PASSWORD) -> dict[str, Any]:
+        answer = await self.post("/auth/register", {"username": username, "password": password})
+        assert answer.status_code == 201, answer.text  # noqa: S101, PLR2004
+        registered: dict[str, Any] = answer.json()
+        return registered
+
+    async def login(self, username: str = "ann", password: str = PASSWORD) -> dict[str, Any]:
+        answer = await self.post("/auth/login", {"username": username, "password": password})
+        assert answer.status_code == 200, answer.text  # noqa: S101, PLR2004
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    settings: str = 'plugins = ["password"]',
+    *,
+    plugins: Mapping[str, type[Plugin[Any]]] | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Server]:
+    """Run a server with its files in `folder`; `plugins` are there beside the installed ones."""
+    time = clock or Clock()
+    found: Sequence[Found] = [
+        *installed(),
+        *(offer(name, kind) for name, kind in (plugins or {}).items()),
+    ]
+    auth = Auth(parse(settings, folder), clock=time, monotonic=time, found=found)
+    app = Application(auth)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    async with app.running(), client:
+        yield Server(app, auth, client, time, folder)
