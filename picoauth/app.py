@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import cast
 
 import quart
 from quart import Quart
@@ -50,7 +52,7 @@ class Application:
         self.routes = self.registered()
         self.quart = self.build()
         by_key = {(route.method, route.path): route for route in self.edge}
-        self.http = Http(auth.config, auth.secrets.random, by_key, self.quart)
+        self.http = Http(auth.config, auth.secrets.random, by_key, cast("Asgi", self.quart))
 
     def registered(self) -> Sequence[Registered]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
@@ -101,8 +103,8 @@ class Application:
                 raise AuthError(NOT_FOUND)
             await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
             principal = await admitted(guard, request)
-            data = await got.get_data(as_text=False) if route.body else b""
-            body = typed(route, got.content_type, got.headers.get("content-encoding"), data)
+            data = await got.get_data() if route.body else b""
+            body = typed(route, got.content_type, got.headers.get("content-encoding"), bytes(data))
             return outgoing(await route.handler(replace(request, principal=principal, body=body)))
 
         return view
@@ -169,16 +171,15 @@ def incoming(path: dict[str, str]) -> Request:
 
 def outgoing(reply: Reply) -> quart.Response:
     if reply.body is None:
-        return quart.Response(b"", reply.status, reply.headers)
-    return quart.Response(
-        quart.json.dumps(reply.body), reply.status, reply.headers, content_type="application/json"
-    )
+        return quart.Response(b"", reply.status, dict(reply.headers))
+    body, headers = json.dumps(reply.body), dict(reply.headers)
+    return quart.Response(body, reply.status, headers, content_type="application/json")
 
 
 async def failed(error: Exception) -> quart.Response:
     caller = quart.request.scope["picoauth.caller"]  # type: ignore[typeddict-item]
     status, headers, body = http.problem(worded(error), caller.request_id)
-    return quart.Response(body, status, [(n.decode(), v.decode()) for n, v in headers])
+    return quart.Response(body, status, {n.decode(): v.decode() for n, v in headers})
 
 
 def worded(error: Exception) -> Exception:

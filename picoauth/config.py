@@ -45,13 +45,13 @@ def parse(text: str, base: Path) -> Config:
     return config
 
 
-def unlisted(tables: Mapping[str, Any], plugins: object) -> list[tuple[str, str]]:
+def unlisted(tables: Mapping[str, Any], plugins: Any) -> list[tuple[str, str]]:
     names = [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else []
     return [
         (
             f"[{table}]",
-            f"is for a plugin that is not listed: add it to `plugins`, or remove the table"
-            f"{suggest(table, [*names, *KERNEL])}",
+            "is for a plugin that is not listed: add it to `plugins`, or remove the table"
+            + suggest(table, [*names, *KERNEL]),
         )
         for table in sorted(tables.keys() - set(names))
     ]
@@ -78,9 +78,9 @@ def shaper_for(base: Path) -> Shaper:
 
     def secret(value: object) -> Secret:
         match value:
-            case {"env": str(name)} if len(value) == 1:
+            case {"env": str(name), **more} if not more:
                 return Secret(f"env {name}")
-            case {"file": str(name)} if len(value) == 1:
+            case {"file": str(name), **more} if not more:
                 return Secret(f"file {base / name}")
         raise ValueError('must be { env = "NAME" } or { file = "path" }')
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth import checks
 from picoauth.account import Account
-from picoauth.errors import NOT_FOUND, UNAVAILABLE, AuthError, Denied
+from picoauth.errors import NOT_FOUND, AuthError, Denied
 from picoauth.factors import Payload
 from picoauth.flows import FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.intake import INVALID_BODY
@@ -55,7 +55,7 @@ class Server:
         body = {"status": "ok" if ready else "degraded", "ready": ready, "problems": wrong}
         return Reply(body, 503 if failing else 200)
 
-    async def jwks(self, request: Request) -> Reply:
+    async def jwks(self, _: Request) -> Reply:
         cache = {"Cache-Control": "public, max-age=300"}
         return Reply(self.auth.keys.published(), headers=cache)
 

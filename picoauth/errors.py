@@ -55,7 +55,7 @@ class ConfigError(Exception):
         self.problems: Sequence[str] = problems
 
 
-class Conflict(Exception):  # noqa: N818 - it is a result of a race, not a fault
+class Conflict(Exception):
     """A write was undone because another one came first.
 
     `index` is the position of the statement in its write that touched another
@@ -67,7 +67,7 @@ class Conflict(Exception):  # noqa: N818 - it is a result of a race, not a fault
         self.index = index
 
 
-class Unavailable(Exception):  # noqa: N818 - a state, answered as 503
+class Unavailable(Exception):
     """A part that this request needs cannot answer now: nothing was done, trying again is safe."""
 
     def __init__(self, what: str, *, retry_after: int = 1) -> None:

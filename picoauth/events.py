@@ -15,6 +15,8 @@ from picoauth.database import Database, Statement
 log = logging.getLogger("picoauth.events")
 LONGEST = 200
 """Characters of any text in a log line."""
+PATIENCE = 5.0
+"""Seconds that a stopping server waits for plugins to take note."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,10 @@ class Events:
             except Exception:
                 log.exception("plugin %s failed on %s", name, type(event).__name__)
 
-    async def settle(self, timeout: float = 5) -> None:
-        """Wait until everybody was told, `timeout` seconds at most."""
+    async def settle(self) -> None:
+        """Wait until everybody was told, for `PATIENCE` at most."""
         if self.deliveries:
-            await asyncio.wait(self.deliveries, timeout=timeout)
+            await asyncio.wait(self.deliveries, timeout=PATIENCE)
 
 
 def line(event: Event) -> str:

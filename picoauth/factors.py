@@ -77,11 +77,11 @@ class Factor(ABC):
     example: ClassVar[Payload] = {}
     """A payload for `/openapi.json` and the first run."""
 
-    async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+    async def begin(self, situation: Situation, payload: Payload) -> Challenge:  # noqa: ARG002
         """Make a challenge; most factors need none. Does not tell whether a user exists."""
         return Challenge()
 
-    async def identify(self, payload: Payload) -> Attemptee:
+    async def identify(self, payload: Payload) -> Attemptee:  # noqa: ARG002
         """Find whom to throttle, before any costly work. Raises AuthError for a malformed payload."""
         return Attemptee(user=None)
 

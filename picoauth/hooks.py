@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_arg
 
 import pluggy
 
+from picoauth.checks import Check
 from picoauth.database import Database
 from picoauth.events import Addition, Event
 from picoauth.factors import Factor
-from picoauth.checks import Check
 from picoauth.jobs import Job
 from picoauth.logins import Login
 from picoauth.mail import Mailer, Sender
@@ -147,7 +147,7 @@ class Plugin(Generic[C]):
         """Raise Denied to keep a session from being made, though every factor passed."""
 
     @hookspec
-    async def claims(self, user: User, session: Session) -> Mapping[str, Any]:
+    async def claims(self, user: User, session: Session) -> Mapping[str, Any]:  # noqa: ARG002
         """More claims for an access token."""
         return {}
 
@@ -160,6 +160,6 @@ class Plugin(Generic[C]):
         """Told of what happened, after it is committed."""
 
     @hookspec
-    async def export(self, user: User) -> Mapping[str, Any]:
+    async def export(self, user: User) -> Mapping[str, Any]:  # noqa: ARG002
         """All that this plugin knows about a user."""
         return {}

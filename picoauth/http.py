@@ -175,7 +175,7 @@ class Http:
         self.edge = edge
         self.inner = inner
         self.counts: Counter[tuple[str, int]] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, listener: Listener) -> None:
         began = time.perf_counter()
@@ -212,7 +212,7 @@ class Http:
         except Exception as error:  # noqa: BLE001 - answered as a problem; an unknown one is logged
             await answer(dressed, *problem(error, caller.request_id))
         self.counts[label, status] += 1
-        self.seconds[label] += time.perf_counter() - began
+        self.seconds[label] = self.seconds.get(label, 0) + time.perf_counter() - began
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None

@@ -12,6 +12,11 @@ INVALID_USERNAME = Problem(400, "invalid_username", "This cannot be a user name.
 INVALID_EMAIL = Problem(400, "invalid_email", "This is not an e-mail address.")
 INVALID_URL = Problem(400, "invalid_url", "This is not a web address.")
 
+LONGEST_USERNAME = 64
+"""Code points."""
+LONGEST_EMAIL = 254
+"""Octets (RFC 3696, erratum 1690)."""
+
 
 @dataclass(frozen=True)
 class Identifier:
@@ -45,13 +50,13 @@ def canonical_username(text: str) -> str:
         value: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError as error:
         raise AuthError(INVALID_USERNAME) from error
-    if len(value) > 64 or set(value) & set("@/\\?#%") or set(value) == {"."}:
+    if len(value) > LONGEST_USERNAME or set(value) & set("@/\\?#%") or set(value) == {"."}:
         raise AuthError(INVALID_USERNAME)
     return value
 
 
 def canonical_email(text: str) -> str:
-    """RFC 5321, lower case, the domain as it is looked up; at most 254 octets (RFC 3696 errata)."""
+    """RFC 5321, lower case, the domain as it is looked up."""
     local, at, domain = unicodedata.normalize("NFC", text).casefold().rpartition("@")
     try:
         host = domain.encode("idna").decode()
@@ -59,7 +64,7 @@ def canonical_email(text: str) -> str:
         raise AuthError(INVALID_EMAIL) from error
     odd = any(not c.isprintable() or c in ' "(),:;<>@[\\]' for c in local + host)
     value = f"{local}{at}{host}"
-    if not local or "." not in host.strip(".") or odd or len(value.encode()) > 254:
+    if not local or "." not in host.strip(".") or odd or len(value.encode()) > LONGEST_EMAIL:
         raise AuthError(INVALID_EMAIL)
     return value
 

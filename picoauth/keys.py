@@ -14,7 +14,7 @@ from picoauth.database import Database, Statement
 from picoauth.secrets import Place, Secrets
 
 TYPE = "at+jwt"
-CURVES = {"ES256": "P-256", "ES512": "P-521", "EdDSA": "Ed25519"}
+CURVES = {"ES256": "P-256", "ES512": "P-521"}
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ def generate(algorithm: str, secrets: Secrets) -> bytes:
     """A new private key as PKCS #8, or 32 random bytes for HS256."""
     if algorithm == "HS256":
         return secrets.random(32)
-    kind = OKPKey if algorithm == "EdDSA" else ECKey
-    return kind.generate_key(CURVES[algorithm]).as_pem(private=True)
+    if algorithm == "EdDSA":
+        return OKPKey.generate_key("Ed25519").as_pem(private=True)
+    return ECKey.generate_key(CURVES[algorithm]).as_pem(private=True)
 
 
 def parse(algorithm: str, raw: bytes) -> Key:

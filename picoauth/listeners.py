@@ -12,6 +12,7 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from picoauth.errors import ConfigError
 from picoauth.routes import Listener
@@ -40,7 +41,7 @@ class Sockets:
     by_listener: dict[Listener, list[socket.socket]] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> Sockets:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,9 +124,9 @@ def unix(path: Path, bind: Bind, stack: ExitStack) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         bind_privately(sock, path)
-        stack.callback(remove_own, path, os.stat(path).st_ino)
+        stack.callback(remove_own, path, path.stat().st_ino)
         os.chown(path, -1, group)
-        os.chmod(path, bind.socket_mode)
+        path.chmod(bind.socket_mode)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()

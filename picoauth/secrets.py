@@ -89,7 +89,7 @@ def expand(key: bytes, purpose: str) -> bytes:
 
 
 def bound(place: Place, key_id: str) -> bytes:
-    return "|".join((place.table, place.column, place.row, key_id)).encode()
+    return f"{place.table}|{place.column}|{place.row}|{key_id}".encode()
 
 
 def load(config: Config, random: Random) -> Secrets:

@@ -17,7 +17,7 @@ Seconds = NewType("Seconds", int)
 """A span of time: a whole number of seconds, or in TOML also "10m", "24h", "14d"."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", str: "a text"}
+KINDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
 def described(
@@ -56,7 +56,8 @@ class Shaper:
     def build(self, cls: type[T], value: object, where: str = "") -> T | None:
         """Make a `cls`, or note under `where` why not."""
         if not isinstance(value, dict):
-            return self.wrong(where, "must be a table" if where else "must be an object")
+            self.wrong(where, "must be a table" if where else "must be an object")
+            return None
         fields = {field.name: field for field in dataclasses.fields(cast("Any", cls)) if field.init}
         for name in value.keys() - fields.keys():
             self.wrong(join(where, name), f"is unknown{suggest(name, fields.keys())}")
@@ -67,7 +68,8 @@ class Shaper:
         try:
             return cls(**members)
         except ValueError as error:  # a __post_init__ that looks at several members
-            return self.wrong(where, str(error))
+            self.wrong(where, str(error))
+            return None
 
     def member(
         self, cls: type, field: dataclasses.Field[Any], value: Mapping[str, object], where: str
@@ -85,6 +87,15 @@ class Shaper:
     def convert(self, kind: Any, value: object, where: str) -> Any:
         if kind in self.converters:
             return self.call(self.converters[kind], value, where)
+        if typing.get_origin(kind) is not None:
+            return self.generic(kind, value, where)
+        if dataclasses.is_dataclass(kind):
+            return self.build(cast("type[Any]", kind), value, where)
+        if kind is Any or type(value) is kind:
+            return value
+        return self.wrong(where, f"must be {KINDS[kind]}")
+
+    def generic(self, kind: Any, value: object, where: str) -> Any:
         origin, args = typing.get_origin(kind), typing.get_args(kind)
         if origin in (types.UnionType, typing.Union):
             return self.optional(args, value, where)
@@ -92,15 +103,7 @@ class Shaper:
             return value if value in args else self.wrong(where, f"must be one of {words(args)}")
         if origin is tuple:
             return self.items(args[0], value, where)
-        if origin is not None and issubclass(origin, Mapping):
-            return self.mapping(args[1], value, where)
-        if dataclasses.is_dataclass(kind):
-            return self.build(cast("type[Any]", kind), value, where)
-        return (
-            value
-            if kind is Any or type(value) is kind
-            else self.wrong(where, f"must be {KINDS[kind]}")
-        )
+        return self.mapping(args[1], value, where)
 
     def call(self, converter: Callable[[object], Any], value: object, where: str) -> Any:
         try:
@@ -125,7 +128,8 @@ class Shaper:
     def bounded(self, value: Any, metadata: Mapping[str, Any], where: str) -> Any:
         least, most = metadata.get("least"), metadata.get("most")
         size = len(value) if isinstance(value, str | tuple) else value
-        unit = {str: " characters", tuple: " items"}.get(type(value), "")
+        units: Mapping[type, str] = {str: " characters", tuple: " items"}
+        unit = units.get(type(value), "")
         if least is not None and size < least:
             return self.wrong(where, f"must be at least {least}{unit}")
         if most is not None and size > most:
@@ -134,7 +138,8 @@ class Shaper:
         self.call(check, value, where)
         return value
 
-    def wrong(self, where: str, sentence: str) -> None:
+    def wrong(self, where: str, sentence: str) -> Any:
+        """Note what is wrong, and answer None in the place of a value."""
         self.problems.append((where, sentence))
 
 

@@ -55,9 +55,10 @@ def lines(kind: Any, shown: dict[str, Any]) -> Iterator[str]:
 def default(field: dataclasses.Field[Any], *, span: bool) -> str:
     if field.name == "secret":
         return '{ file = "picoauth.secret" }'
-    if field.default is None:
+    value: Any = field.default
+    if value is None:
         return '"…"'
-    return f'"{short(field.default)}"' if span else toml(field.default)
+    return f'"{short(value)}"' if span else toml(value)
 
 
 def toml(value: Any) -> str:

@@ -33,7 +33,25 @@ LONGEST = 4096
 REMEMBERED = 4096
 """Verified tokens that are remembered, each at most `LONGEST` bytes of claims."""
 RESERVED = frozenset(
-    "iss sub aud iat nbf exp jti sid amr acr auth_time preferred_username name typ gen cnf act".split()
+    {
+        "iss",
+        "sub",
+        "aud",
+        "iat",
+        "nbf",
+        "exp",
+        "jti",
+        "sid",
+        "amr",
+        "acr",
+        "auth_time",
+        "preferred_username",
+        "name",
+        "typ",
+        "gen",
+        "cnf",
+        "act",
+    }
 )
 
 
@@ -225,7 +243,7 @@ def pinned(algorithm: str) -> Any:
     class Pinned(JWSRegistry):
         max_payload_length = LONGEST
 
-        def get_alg(self, name: str) -> Any:
+        def get_alg(self, name: str) -> Any:  # noqa: ARG002
             return self.algorithms[algorithm]
 
     return Pinned(algorithms=[algorithm])

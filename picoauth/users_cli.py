@@ -1,4 +1,4 @@
-"""`picoauth users …`"""
+"""The commands `picoauth users …`."""
 
 from __future__ import annotations
 

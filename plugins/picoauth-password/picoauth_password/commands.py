@@ -1,4 +1,4 @@
-"""`picoauth password …`"""
+"""The commands `picoauth password …`."""
 
 from __future__ import annotations
 

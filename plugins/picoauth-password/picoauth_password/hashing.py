@@ -20,7 +20,7 @@ from picoauth import Unavailable
 
 SALT, TAG = 16, 32
 """Bytes (RFC 9106, section 3.1)."""
-MOST_KIB = 4 * 1024 * 1024
+MOST_KIB, MOST_PASSES, MOST_LANES = 4 * 1024 * 1024, 64, 16
 NICE = 10
 """Lower than the event loop, so that a flood of logins does not delay checks of tokens."""
 
@@ -30,15 +30,15 @@ PHC = re.compile(
 )
 
 
-class WrongPassword(Exception):  # noqa: N818 - it is an answer
+class WrongPassword(Exception):
     """The password is not the one that was hashed."""
 
 
-class MalformedHash(Exception):  # noqa: N818
+class MalformedHash(Exception):
     """A stored hash is not one of ours: the database was altered."""
 
 
-class MissingPepper(Exception):  # noqa: N818
+class MissingPepper(Exception):
     """A hash was keyed with a secret that the settings no longer list."""
 
 
@@ -53,7 +53,7 @@ class Cost:
     def problem(self) -> str | None:
         """A sentence where this is below OWASP's minimum, or beyond what a server can mean."""
         least = {1: 47104, 2: 19456}.get(self.iterations, 12288)
-        if not (1 <= self.iterations <= 64 and 1 <= self.parallelism <= 16):
+        if not (1 <= self.iterations <= MOST_PASSES and 1 <= self.parallelism <= MOST_LANES):
             return "iterations must be 1 to 64, and parallelism 1 to 16"
         if not least <= self.memory_kib <= MOST_KIB:
             return (

@@ -42,7 +42,7 @@ PASSWORD = (PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG)
 
 @dataclass(frozen=True)
 class PasswordSettings:
-    """`[password]`"""
+    """The table `[password]`."""
 
     register: bool = described("Whether anyone may make an account.", default=True)
     min_length: int = described("Least code points of a new password.", default=8, least=8, most=64)
@@ -63,7 +63,7 @@ class PasswordSettings:
 
 @dataclass(frozen=True)
 class Registration:
-    """`POST /auth/register`"""
+    """The body of `POST /auth/register`."""
 
     username: str = described("User name.", least=1, most=256)
     password: str = described("Password.")
@@ -73,7 +73,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class NewPassword:
-    """`PUT /auth/password`"""
+    """The body of `PUT /auth/password`."""
 
     password: str = described("The new password.")
 
