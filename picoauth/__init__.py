@@ -1,5 +1,6 @@
 """picoauth: a small headless authentication server whose every feature is a plugin."""
 
+from picoauth import problems
 from picoauth.app import Application, create_app
 from picoauth.auth import Auth
 from picoauth.checks import Check
@@ -124,4 +125,5 @@ __all__ = [
     "identifier",
     "load",
     "parse",
+    "problems",
 ]

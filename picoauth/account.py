@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from picoauth.errors import NOT_FOUND, AuthError
-from picoauth.identifiers import INVALID_USERNAME
-from picoauth.intake import INVALID_BODY
-from picoauth.routes import STEPUP_NEEDED, Reply, Request, Route
+from picoauth.errors import AuthError
+from picoauth.problems import (
+    INVALID_BODY,
+    INVALID_USERNAME,
+    NOT_FOUND,
+    STEPUP_NEEDED,
+    USERNAME_TAKEN,
+)
+from picoauth.routes import Reply, Request, Route
 from picoauth.sessions import Session
 from picoauth.shapes import described
-from picoauth.users import USERNAME_TAKEN, Enrolment
+from picoauth.users import Enrolment
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

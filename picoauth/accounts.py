@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from picoauth.database import Statement
-from picoauth.errors import NOT_FOUND, AuthError, Conflict
+from picoauth.errors import AuthError, Conflict
 from picoauth.events import (
     Caller,
     Event,
@@ -18,7 +18,8 @@ from picoauth.events import (
     UserEnabled,
 )
 from picoauth.identifiers import identifier
-from picoauth.users import USERNAME_TAKEN, User
+from picoauth.problems import NOT_FOUND, USERNAME_TAKEN
+from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

@@ -14,17 +14,21 @@ from werkzeug.exceptions import HTTPException
 
 from picoauth import edge, endpoints, http
 from picoauth.auth import Auth
-from picoauth.errors import NOT_FOUND, AuthError, ConfigError, Problem
-from picoauth.http import TOO_LARGE, Asgi, Http, Receive, Scope, Send
+from picoauth.errors import AuthError, ConfigError
+from picoauth.http import Asgi, Http, Receive, Scope, Send
 from picoauth.intake import typed
+from picoauth.problems import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+)
 from picoauth.routes import EdgeRoute, Guard, Listener, Policies, Reply, Request, Route, admitted
 from picoauth.settings import Config
 from picoauth.throttle import Attempt
 
-METHOD_NOT_ALLOWED = Problem(405, "method_not_allowed", "This route has no such method.")
-BODY_TOO_SLOW = Problem(408, "body_too_slow", "The body took too long to arrive.")
-BAD_REQUEST = Problem(400, "bad_request", "This request cannot be read.")
-STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: TOO_LARGE}
+STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: BODY_TOO_LARGE}
 BODY_TIME = 10
 """Seconds in which a body has to arrive (H-7)."""
 
@@ -103,8 +107,8 @@ class Application:
                 raise AuthError(NOT_FOUND)
             await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
             principal = await admitted(guard, request)
-            data = await got.get_data() if route.body else b""
-            body = typed(route, got.content_type, got.headers.get("content-encoding"), bytes(data))
+            data = await got.get_data(cache=True, as_text=False, parse_form_data=False)
+            body = typed(route, got.content_type, got.headers.get("content-encoding"), data)
             return outgoing(await route.handler(replace(request, principal=principal, body=body)))
 
         return view

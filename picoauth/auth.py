@@ -23,8 +23,8 @@ from picoauth.keys import Keys
 from picoauth.logins import Login, Logins
 from picoauth.mail import Mailer, Sender
 from picoauth.plugins import SLOTS, Found, Plugins
+from picoauth.problems import SESSION_ENDED, STEPUP_NEEDED
 from picoauth.revocations import Revocations
-from picoauth.routes import STEPUP_NEEDED
 from picoauth.sessions import Rotation, Session, SessionStore, SqlSessions
 from picoauth.settings import Config
 from picoauth.throttle import AccountLimiter, Limiter
@@ -221,7 +221,7 @@ class Auth:
             return {**self.bearer(self.tokens.access(refresh.claims)), "refresh_token": token}
         user = await self.users.get(refresh.user_id)
         if user is None or user.disabled_at is not None:
-            raise Denied(revocations.SESSION_ENDED)
+            raise Denied(SESSION_ENDED)
         session = await self.rotation.rotate(refresh.session_id, refresh.generation, caller)
         return await self.tokens_for(user, session)
 

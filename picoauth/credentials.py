@@ -7,19 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
-from picoauth.errors import NOT_FOUND, AuthError, Conflict, Denied, Problem
+from picoauth.errors import AuthError, Conflict, Denied
 from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
-from picoauth.flows import START_OVER
-from picoauth.revocations import SESSION_ENDED
+from picoauth.problems import LAST_FACTOR, NOT_FOUND, SESSION_ENDED, START_OVER
 from picoauth.sessions import Session, renewed
 from picoauth.users import Enrolment, User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-LAST_FACTOR = Problem(
-    409, "last_factor", "Without this factor nobody could log in: add another one first."
-)
 
 RISE = "update users set epoch = epoch + 1 where id = ? and epoch = ? and disabled_at is null"
 TRIES = 3

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from picoauth.errors import AuthError, Denied
-from picoauth.routes import AMBIGUOUS, EdgeReply, EdgeRequest, EdgeRoute, bearer
-from picoauth.tokens import LONGEST, TOKEN_MISSING
+from picoauth.problems import AMBIGUOUS_TOKEN, TOKEN_MISSING
+from picoauth.routes import EdgeReply, EdgeRequest, EdgeRoute, bearer
+from picoauth.tokens import LONGEST
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -43,7 +44,7 @@ async def token(request: EdgeRequest) -> str:
         return sent
     found = bearer(authorization)
     if sent not in ("", found):
-        raise AuthError(AMBIGUOUS)
+        raise AuthError(AMBIGUOUS_TOKEN)
     return found
 
 

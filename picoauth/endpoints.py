@@ -7,22 +7,38 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth import checks
 from picoauth.account import Account
-from picoauth.errors import NOT_FOUND, AuthError, Denied
+from picoauth.errors import AuthError, Denied
 from picoauth.factors import Payload
-from picoauth.flows import FLOW_ENDED, MORE_NEEDED, START_OVER
-from picoauth.intake import INVALID_BODY
-from picoauth.logins import CANNOT_START, UNKNOWN_FACTOR, Step
+from picoauth.logins import Step
+from picoauth.problems import (
+    FACTOR_OUT_OF_PLACE,
+    FLOW_ENDED,
+    INVALID_BODY,
+    INVALID_TOKEN,
+    MORE_NEEDED,
+    NOT_FOUND,
+    START_OVER,
+    TOKEN_EXPIRED,
+    TOKEN_MISSING,
+    TOO_MANY_ATTEMPTS,
+    UNKNOWN_FACTOR,
+)
 from picoauth.routes import ANYTHING, Reply, Request, Route, bearer
 from picoauth.sessions import Session
-from picoauth.throttle import TOO_MANY_ATTEMPTS
-from picoauth.tokens import INVALID_TOKEN, TOKEN_EXPIRED, TOKEN_MISSING
 
 if TYPE_CHECKING:
     from picoauth.app import Application
     from picoauth.auth import Auth
 
 TOKEN = (TOKEN_MISSING, INVALID_TOKEN, TOKEN_EXPIRED)
-LOGIN = (UNKNOWN_FACTOR, CANNOT_START, FLOW_ENDED, MORE_NEEDED, START_OVER, TOO_MANY_ATTEMPTS)
+LOGIN = (
+    UNKNOWN_FACTOR,
+    FACTOR_OUT_OF_PLACE,
+    FLOW_ENDED,
+    MORE_NEEDED,
+    START_OVER,
+    TOO_MANY_ATTEMPTS,
+)
 RESERVED = frozenset({"factor", "flow", "session"})
 
 

@@ -16,11 +16,6 @@ class Problem:
     title: str
 
 
-NOT_FOUND = Problem(404, "not_found", "There is nothing here.")
-CONFLICT = Problem(409, "conflict", "Something else came first: look again, and try again.")
-UNAVAILABLE = Problem(503, "unavailable", "This cannot be done right now: try again.")
-
-
 class AuthError(Exception):
     """A refusal that a client gets as problem details (RFC 9457).
 

@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 from picoauth.database import Statement
 from picoauth.errors import Problem
 from picoauth.events import Caller
+from picoauth.problems import PROOF_REFUSED
 from picoauth.users import User
 
 Payload = Mapping[str, Any]
 """What a client sent for one factor: JSON, its names and types not yet checked."""
-
-REFUSED = Problem(401, "proof_refused", "This proof was refused.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,7 @@ class Factor(ABC):
     """Counts as a second factor; being enrolled makes a second one necessary."""
     fallback: ClassVar[bool] = False
     """Serves as a second factor, but being enrolled makes none necessary (recovery codes)."""
-    refused: ClassVar[Problem] = REFUSED
+    refused: ClassVar[Problem] = PROOF_REFUSED
     """The one answer to every wrong proof, whoever the user is (P-8)."""
     example: ClassVar[Payload] = {}
     """A payload for `/openapi.json` and the first run."""

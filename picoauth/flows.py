@@ -7,18 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
-from picoauth.errors import UNAVAILABLE, AuthError, Conflict, Denied, Problem, Unavailable
+from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.factors import Factor, Proof
-from picoauth.revocations import SESSION_ENDED
+from picoauth.problems import FLOW_ENDED, SESSION_ENDED, START_OVER, UNAVAILABLE
 from picoauth.sessions import Session
 from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-FLOW_ENDED = Problem(401, "flow_ended", "This login has ended or was used: start over.")
-MORE_NEEDED = Problem(401, "more_needed", "Another factor is needed.")
-START_OVER = Problem(401, "start_over", "The account changed meanwhile: start over.")
 
 LOGIN, STEPUP = "login", "stepup"
 

@@ -11,9 +11,18 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from dataclasses import dataclass
 from typing import Any
 
-from picoauth.errors import CONFLICT, UNAVAILABLE, AuthError, Conflict, Problem, Unavailable
+from picoauth.errors import AuthError, Conflict, Unavailable
 from picoauth.events import Caller
-from picoauth.routes import AMBIGUOUS, EdgeRequest, EdgeRoute, Listener
+from picoauth.problems import (
+    AMBIGUOUS_TOKEN,
+    BODY_TOO_LARGE,
+    CONFLICT,
+    INTERNAL_ERROR,
+    INVALID_HOST,
+    UNAVAILABLE,
+    URL_TOO_LONG,
+)
+from picoauth.routes import EdgeRequest, EdgeRoute, Listener
 from picoauth.secrets import Random
 from picoauth.settings import Config
 
@@ -25,10 +34,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
-INVALID_HOST = Problem(400, "invalid_host", "This host name is not served here.")
-TOO_LARGE = Problem(413, "body_too_large", "The body is too large.")
-URL_TOO_LONG = Problem(414, "url_too_long", "The address is too long.")
-INTERNAL = Problem(500, "internal_error", "Something went wrong here.")
 
 BODY_LIMIT = 64 * 1024
 URL_LIMIT = 8 * 1024
@@ -51,7 +56,7 @@ def problem(error: BaseException, request_id: str | None) -> tuple[int, Headers,
     refusal = worded(error)
     if refusal is None:
         log.error("request %s failed", request_id, exc_info=error)
-        refusal = AuthError(INTERNAL)
+        refusal = AuthError(INTERNAL_ERROR)
     p = refusal.problem
     members = {
         "type": "about:blank",
@@ -233,7 +238,7 @@ class Http:
         if names.count(b"host") != 1 or hostname(host) not in self.hosts:
             raise AuthError(INVALID_HOST)
         if names.count(b"authorization") > 1:
-            raise AuthError(AMBIGUOUS)
+            raise AuthError(AMBIGUOUS_TOKEN)
 
 
 def hostname(host: str) -> str:
@@ -250,7 +255,7 @@ def reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > limit:
-                raise AuthError(TOO_LARGE)
+                raise AuthError(BODY_TOO_LARGE)
         return body
 
     return read

@@ -6,11 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from picoauth.errors import AuthError, Problem
-
-INVALID_USERNAME = Problem(400, "invalid_username", "This cannot be a user name.")
-INVALID_EMAIL = Problem(400, "invalid_email", "This is not an e-mail address.")
-INVALID_URL = Problem(400, "invalid_url", "This is not a web address.")
+from picoauth.errors import AuthError
+from picoauth.problems import INVALID_EMAIL, INVALID_URL, INVALID_USERNAME
 
 LONGEST_USERNAME = 64
 """Code points."""

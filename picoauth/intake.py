@@ -6,13 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from picoauth.errors import AuthError, Problem
+from picoauth.errors import AuthError
+from picoauth.problems import INVALID_BODY, INVALID_JSON, UNSUPPORTED_MEDIA_TYPE
 from picoauth.routes import ANYTHING, Route
 from picoauth.shapes import Shaper
-
-INVALID_JSON = Problem(400, "invalid_json", "The body is not valid JSON.")
-INVALID_BODY = Problem(400, "invalid_body", "The body is not what this route takes.")
-WRONG_TYPE = Problem(415, "unsupported_media_type", "This route does not take this content type.")
 
 DEPTH_LIMIT = 16
 EXACT = 2**53
@@ -25,7 +22,7 @@ def typed(route: Route, content_type: str | None, encoding: str | None, body: by
         return None
     media = (content_type or "").partition(";")[0].strip().lower()
     if encoding is not None or (media not in route.accepts and ANYTHING not in route.accepts):
-        raise AuthError(WRONG_TYPE, headers={"Accept": ", ".join(route.accepts)})
+        raise AuthError(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": ", ".join(route.accepts)})
     if route.body is str:
         return body.decode("latin-1").strip()
     value = parse_json(body)

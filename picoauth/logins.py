@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
-from picoauth.errors import AuthError, Conflict, Denied, Problem, Unavailable
+from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.events import Caller, Event, LoginCompleted, LoginFailed, SteppedUp
 from picoauth.factors import Attemptee, Factor, Payload, Proof, Situation
-from picoauth.flows import FLOW_ENDED, MORE_NEEDED, START_OVER, Flow, Flows
+from picoauth.flows import Flow, Flows
+from picoauth.problems import (
+    FACTOR_OUT_OF_PLACE,
+    FLOW_ENDED,
+    MORE_NEEDED,
+    START_OVER,
+    UNKNOWN_FACTOR,
+)
 from picoauth.sessions import Session
 from picoauth.sufficiency import Sufficiency, methods, second_at
 from picoauth.throttle import Attempt
@@ -19,8 +26,6 @@ from picoauth.users import User
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-UNKNOWN_FACTOR = Problem(400, "unknown_factor", "There is no such factor.")
-CANNOT_START = Problem(400, "factor_out_of_place", "This factor cannot be used at this step.")
 
 ROUTE = "/auth/login"
 # A login that raced with a password change, a new factor or a disabling comes to nothing.
@@ -234,5 +239,5 @@ class Logins:
         if factor is None:
             raise AuthError(UNKNOWN_FACTOR)
         if not (factor.starts or flow.done or flow.session_id) or name in flow.factors:
-            raise AuthError(CANNOT_START)
+            raise AuthError(FACTOR_OUT_OF_PLACE)
         return factor

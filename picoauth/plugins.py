@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pluggy
 
 from picoauth import config as settings
-from picoauth.errors import AuthError, ConfigError, Denied, Problem
+from picoauth.errors import AuthError, ConfigError, Denied
 from picoauth.hooks import Plugin
 from picoauth.migrations import KERNEL as KERNEL_TABLES
+from picoauth.problems import REFUSED
 from picoauth.shapes import suggest
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ PATIENCE = 2.0
 """Seconds that a deciding hook may take."""
 RESERVED = settings.KERNEL | {"migrations", "serve", "init", "plugins", "users", "keys"}
 SLOTS = ("database", "sessions", "mailer", "limiter")
-REFUSED = Problem(403, "refused", "This was refused.")
 
 
 @dataclass(frozen=True)

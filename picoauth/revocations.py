@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from picoauth.database import Database, Statement
-from picoauth.errors import Denied, Problem, Unavailable
+from picoauth.errors import Denied, Unavailable
+from picoauth.problems import SESSION_ENDED
 
 log = logging.getLogger("picoauth.revocations")
-SESSION_ENDED = Problem(401, "session_ended", "This session has ended: log in again.")
 OVERLAP = 15
 """Seconds that a poll looks back, for writers whose clock or commit lags."""
 WHOLE = 60

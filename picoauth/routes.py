@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from picoauth.errors import AuthError, Denied, Problem
 from picoauth.events import Caller
-from picoauth.tokens import TOKEN_MISSING, Access
+from picoauth.problems import FORBIDDEN, TOKEN_MISSING
+from picoauth.tokens import Access
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-STEPUP_NEEDED = Problem(403, "stepup_needed", "This needs a fresh proof: POST /auth/stepup first.")
-FORBIDDEN = Problem(403, "forbidden", "This is not for you.")
-AMBIGUOUS = Problem(400, "ambiguous_token", "This request has two different tokens.")
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

@@ -10,7 +10,8 @@ from typing import Protocol
 from picoauth.database import Database, Row, Statement
 from picoauth.errors import Denied
 from picoauth.events import Caller, Events, RefreshReused
-from picoauth.revocations import SESSION_ENDED, Revocations
+from picoauth.problems import SESSION_ENDED
+from picoauth.revocations import Revocations
 from picoauth.settings import TokenSettings
 
 COLUMNS = """

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from picoauth.database import Database, Statement
-from picoauth.errors import AuthError, Problem
+from picoauth.errors import AuthError
+from picoauth.problems import TOO_MANY_ATTEMPTS
 from picoauth.settings import ThrottleSettings
 
-TOO_MANY_ATTEMPTS = Problem(429, "too_many_attempts", "Too many attempts: try again later.")
 IDLE = 86400
 """Seconds after which failures are forgotten."""
 

@@ -15,8 +15,9 @@ from joserfc.jwk import Key, OctKey
 from joserfc.jws import JWSRegistry, deserialize_compact, serialize_compact
 from joserfc.util import json_b64encode
 
-from picoauth.errors import ConfigError, Denied, Problem
+from picoauth.errors import ConfigError, Denied
 from picoauth.keys import Keys, SigningKey
+from picoauth.problems import INVALID_TOKEN, TOKEN_EXPIRED
 from picoauth.revocations import Revocations
 from picoauth.secrets import Secrets
 from picoauth.sessions import Session
@@ -24,9 +25,6 @@ from picoauth.settings import Config
 from picoauth.users import User
 
 BEARER = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-INVALID_TOKEN = Problem(401, "invalid_token", "This is not a valid token.")
-TOKEN_EXPIRED = Problem(401, "token_expired", "This token has expired: refresh it.")
-TOKEN_MISSING = Problem(401, "token_missing", "This needs a token.")
 
 LONGEST = 4096
 """Bytes of a token; longer ones are refused unread (K-4)."""

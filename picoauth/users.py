@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from picoauth.database import Database, Statement
-from picoauth.errors import NOT_FOUND, AuthError, Conflict, Problem
+from picoauth.errors import AuthError, Conflict
 from picoauth.events import Caller, Events, UserRegistered
 from picoauth.identifiers import Identifier, canonical, identifier
+from picoauth.problems import IDENTIFIER_TAKEN, NOT_FOUND, USERNAME_TAKEN
 from picoauth.secrets import Secrets
-
-USERNAME_TAKEN = Problem(409, "username_taken", "This user name is taken.")
-IDENTIFIER_TAKEN = Problem(409, "identifier_taken", "This identifier belongs to someone.")
 
 COLUMNS = "u.id, u.name, u.locale, u.created_at, u.disabled_at, u.epoch, u.last_login_at"
 

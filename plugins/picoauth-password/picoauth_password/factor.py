@@ -19,12 +19,12 @@ from picoauth import (
     Situation,
     Statement,
     User,
+    problems,
 )
 from picoauth_password.hashing import Hasher, Stored, WrongPassword
 from picoauth_password.policy import LONGEST_BYTES, PASSWORD_TOO_LONG
 
 INVALID_CREDENTIALS = Problem(401, "invalid_credentials", "Invalid username or password")
-INVALID_PAYLOAD = Problem(400, "invalid_body", "The body is not what this route takes.")
 
 REHASH = "update password set hash = ?, pepper_id = ? where user_id = ? and hash = ?"
 
@@ -126,5 +126,5 @@ class PasswordFactor(Factor):
 def text(payload: Payload, name: str) -> str:
     value: Any = payload.get(name)
     if not isinstance(value, str):
-        raise AuthError(INVALID_PAYLOAD, f"{name} must be a text")
+        raise AuthError(problems.INVALID_BODY, f"{name} must be a text")
     return value

@@ -13,13 +13,13 @@ from picoauth import (
     ConfigError,
     Factor,
     Plugin,
-    Problem,
     Reply,
     Request,
     Route,
     described,
     hookimpl,
     identifier,
+    problems,
 )
 from picoauth_password.factor import PasswordFactor, Passwords
 from picoauth_password.hashing import Cost, Hasher
@@ -34,9 +34,6 @@ from picoauth_password.policy import (
 if TYPE_CHECKING:
     import click
 
-USERNAME_TAKEN = Problem(409, "username_taken", "This user name is taken.")
-INVALID_USERNAME = Problem(400, "invalid_username", "This cannot be a user name.")
-INVALID_EMAIL = Problem(400, "invalid_email", "This is not an e-mail address.")
 PASSWORD = (PASSWORD_TOO_SHORT, PASSWORD_TOO_LONG)
 
 
@@ -117,7 +114,12 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             policy="public",
             body=Registration,
             status=201,
-            problems=(*PASSWORD, USERNAME_TAKEN, INVALID_USERNAME, INVALID_EMAIL),
+            problems=(
+                *PASSWORD,
+                problems.USERNAME_TAKEN,
+                problems.INVALID_USERNAME,
+                problems.INVALID_EMAIL,
+            ),
             example=dict(PasswordFactor.example),
         )
         change = Route(
