@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ctypes
 import hmac
 import os
 import re
+import secrets
 import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 from picoauth import Unavailable
 
-SALT, TAG = 16, 32
+SALT, TAG, PEPPER = 16, 32, 32
 """Bytes (RFC 9106, section 3.1)."""
-MOST_KIB, MOST_PASSES, MOST_LANES = 4 * 1024 * 1024, 64, 16
+MOST_KIB, MOST_ITERATIONS, MOST_LANES = 4 * 1024 * 1024, 64, 16
 NICE = 10
 """Lower than the event loop, so that a flood of logins does not delay checks of tokens."""
 
 PHC = re.compile(
     r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)"
-    r"\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})"
+    r"\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})",
+    re.ASCII,
 )
+SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+TO_SPACE = str.maketrans(dict.fromkeys(SPACES, " "))
+"""Unicode's other spaces (Zs), spelt out: a newer Python must not change what a password is."""
 
 
-class WrongPassword(Exception):
+class WrongPassword(Exception):  # noqa: N818 - it is an answer
     """The password is not the one that was hashed."""
 
 
-class MalformedHash(Exception):
+class MalformedHash(ValueError):  # noqa: N818
     """A stored hash is not one of ours: the database was altered."""
 
 
-class MissingPepper(Exception):
-    """A hash was keyed with a secret that the settings no longer list."""
+class MissingPepper(KeyError):  # noqa: N818
+    """A hash was keyed with a pepper, named by its id, that the settings no longer list."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,23 @@ class Cost:
     iterations: int = 2
     parallelism: int = 1
 
+    @property
+    def possible(self) -> bool:
+        """Argon2's own least (RFC 9106, section 3.1), and the most that a server can mean."""
+        return (
+            1 <= self.iterations <= MOST_ITERATIONS
+            and 1 <= self.parallelism <= MOST_LANES
+            and 8 * self.parallelism <= self.memory_kib <= MOST_KIB
+        )
+
     def problem(self) -> str | None:
         """A sentence where this is below OWASP's minimum, or beyond what a server can mean."""
         least = {1: 47104, 2: 19456}.get(self.iterations, 12288)
-        if not (1 <= self.iterations <= MOST_PASSES and 1 <= self.parallelism <= MOST_LANES):
-            return "iterations must be 1 to 64, and parallelism 1 to 16"
+        if not (1 <= self.iterations <= MOST_ITERATIONS and 1 <= self.parallelism <= MOST_LANES):
+            return f"iterations must be 1 to {MOST_ITERATIONS}, and parallelism 1 to {MOST_LANES}"
         if not least <= self.memory_kib <= MOST_KIB:
             return (
-                f"memory_kib must be {least} to 4194304 with {self.iterations} iterations "
+                f"memory_kib must be {least} to {MOST_KIB} with {self.iterations} iterations "
                 "(OWASP's minimum is 47104 with 1, 19456 with 2, 12288 with 3 or more)"
             )
         return None
@@ -74,8 +88,10 @@ class Stored:
 class Hasher:
     """Hashes and verifies with so many threads, and so many waiting for each.
 
-    `peppers` are 32 bytes by id, newest first: the first one keys new hashes. A full queue
-    is Unavailable at once: hashing must not eat more memory than threads x cost.
+    `peppers` are 32 bytes by id, newest first: the first one keys new hashes. An empty one
+    would leave hashes to be guessed by whoever reads the database: it is a ValueError.
+    `queue` bounds what waits: a flood of logins gets Unavailable at once, and neither eats
+    more memory than threads x cost nor makes others wait for long (P-7).
     """
 
     def __init__(
@@ -83,94 +99,111 @@ class Hasher:
         peppers: Mapping[str, bytes],
         cost: Cost,
         *,
-        random: Callable[[int], bytes] = os.urandom,
+        random: Callable[[int], bytes] = secrets.token_bytes,
         workers: int | None = None,
         queue: int = 8,
     ) -> None:
-        self.peppers = peppers
+        if not peppers or any(len(pepper) != PEPPER for pepper in peppers.values()):
+            raise ValueError(f"there must be a pepper, and each must have {PEPPER} bytes")
+        if not cost.possible:
+            raise ValueError(f"Argon2 cannot run with {cost}")
+        self.peppers = dict(peppers)
+        self.newest = next(iter(peppers))
         self.cost = cost
         self.random = random
-        self.workers = workers or len(os.sched_getaffinity(0))
-        self.free = threading.BoundedSemaphore(self.workers * (1 + queue))
-
-    @cached_property
-    def pool(self) -> ThreadPoolExecutor:
-        return_memory()
-        return ThreadPoolExecutor(self.workers, "picoauth-argon2", initializer=lower_priority)
+        self.dummy = Stored(written(cost, bytes(SALT), bytes(TAG)), self.newest)
+        workers = usable_cores() if workers is None else workers
+        self.free = threading.BoundedSemaphore(workers * (1 + queue))
+        self.pool = ThreadPoolExecutor(workers, "picoauth-argon2", initializer=prepare)
+        self.closed = False
 
     async def hash(self, password: str) -> Stored:
-        """Raises Unavailable where too many wait already."""
-        pepper_id, pepper = next(iter(self.peppers.items()))
+        """Raises Unavailable where too many wait, and ValueError for what is no password."""
+        if not password:
+            raise ValueError("an empty password is none")
         salt = self.random(SALT)
-        tag = await self.run(partial(argon2id, normal(password), salt, pepper, self.cost))
-        return Stored(written(self.cost, salt, tag), pepper_id)
+        pepper = self.peppers[self.newest]
+        tag = await self.run(partial(keyed, password, salt, pepper, self.cost))
+        return Stored(written(self.cost, salt, tag), self.newest)
 
     async def verify(self, stored: Stored | None, password: str) -> None:
-        """Raises WrongPassword, and Unavailable where too many wait already.
+        """Raises WrongPassword; Unavailable where too many wait; ValueError for a lone surrogate.
 
-        Without a `stored` hash the same work is done with the current cost, so that time does
-        not tell whether there is an account (P-8).
+        Without a `stored` hash, or with an empty one, the same work is done with the current
+        cost, so that time does not tell an attacker whether there is an account (P-8). Nothing
+        matches such a hash, and an empty password matches nothing (P-12).
+        MalformedHash and MissingPepper are an operator's to mend.
         """
-        if stored is None:
-            await self.hash(password)
-            raise WrongPassword
-        cost, salt, expected = read(stored.hash)
-        pepper = self.peppers.get(stored.pepper_id)
+        tried = stored if stored is not None and stored.hash else self.dummy
+        cost, salt, expected = read(tried.hash)
+        pepper = self.peppers.get(tried.pepper_id)
         if pepper is None:
-            raise MissingPepper(stored.pepper_id)
-        tag = await self.run(partial(argon2id, normal(password), salt, pepper, cost))
-        if not hmac.compare_digest(tag, expected):
+            raise MissingPepper(tried.pepper_id)
+        tag = await self.run(partial(keyed, password, salt, pepper, cost))
+        if not hmac.compare_digest(tag, expected) or tried is self.dummy or not password:
             raise WrongPassword
 
     def outdated(self, stored: Stored) -> bool:
         """Whether cost or pepper moved on since: then the next login hashes anew."""
-        return read(stored.hash)[0] != self.cost or stored.pepper_id != next(iter(self.peppers))
+        return read(stored.hash)[0] != self.cost or stored.pepper_id != self.newest
 
     async def run(self, work: Callable[[], bytes]) -> bytes:
         if not self.free.acquire(blocking=False):
             raise Unavailable("too many passwords wait to be hashed")
-        try:
-            future = self.pool.submit(work)
-        except BaseException:
+        held = [work]
+
+        def leave(_: Future[bytes] | None = None) -> None:
+            """The work ended, or was cancelled before it began: the pool may still queue it."""
+            held.clear()
             self.free.release()
-            raise
-        future.add_done_callback(self.done)
+
+        try:
+            future = self.pool.submit(self.perform, held)
+        except (RuntimeError, MemoryError) as error:  # closed, or the system is out of threads
+            leave()
+            raise Unavailable("passwords cannot be hashed now") from error
+        future.add_done_callback(leave)
         return await asyncio.wrap_future(future)
 
-    def done(self, _: Future[bytes]) -> None:
-        """A place is free when its work ends, or was cancelled before it began."""
-        self.free.release()
+    def perform(self, held: list[Callable[[], bytes]]) -> bytes:
+        if self.closed:
+            raise Unavailable("the server stops")
+        return held.pop()()
 
     def close(self) -> None:
-        if "pool" in vars(self):
-            self.pool.shutdown(cancel_futures=True)
+        """Wait for what runs; what has not begun is Unavailable."""
+        self.closed = True
+        self.pool.shutdown()
+
+
+def keyed(password: str, salt: bytes, pepper: bytes, cost: Cost) -> bytes:
+    return argon2id(normal(password), salt, pepper, cost)
 
 
 def argon2id(password: bytes, salt: bytes, pepper: bytes, cost: Cost, data: bytes = b"") -> bytes:
     """Argon2id with Argon2's own secret input (RFC 9106, section 3.1): no hash without the pepper.
 
-    argon2-cffi has it only in its low-level API.
+    argon2-cffi has it only in its low-level API. Raises Unavailable where memory runs out.
     """
-    from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi, lib  # noqa: PLC0415
-
-    def buffer(value: bytes) -> object:
-        return ffi.from_buffer("uint8_t[]", bytearray(value)) if value else ffi.NULL
+    from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi  # noqa: PLC0415
+    from argon2.low_level import lib  # type: ignore[attr-defined]  # noqa: PLC0415
 
     out = ffi.new("uint8_t[]", TAG)
-    parts = [buffer(part) for part in (password, salt, pepper, data)]  # alive until core is done
+    # copies: Argon2 wipes those of password and pepper, and all must live until core is done
+    parts = [ffi.from_buffer(bytearray(part)) for part in (password, salt, pepper, data)]
     context = ffi.new(
         "argon2_context *",
         {
             "version": ARGON2_VERSION,
             "out": out,
             "outlen": TAG,
-            "pwd": parts[0],
+            "pwd": ffi.cast("uint8_t *", parts[0]),
             "pwdlen": len(password),
-            "salt": parts[1],
+            "salt": ffi.cast("uint8_t *", parts[1]),
             "saltlen": len(salt),
-            "secret": parts[2],
+            "secret": ffi.cast("uint8_t *", parts[2]),
             "secretlen": len(pepper),
-            "ad": parts[3],
+            "ad": ffi.cast("uint8_t *", parts[3]),
             "adlen": len(data),
             "t_cost": cost.iterations,
             "m_cost": cost.memory_kib,
@@ -178,23 +211,29 @@ def argon2id(password: bytes, salt: bytes, pepper: bytes, cost: Cost, data: byte
             "threads": cost.parallelism,
             "allocate_cbk": ffi.NULL,
             "free_cbk": ffi.NULL,
-            "flags": lib.ARGON2_DEFAULT_FLAGS,
+            "flags": lib.ARGON2_FLAG_CLEAR_PASSWORD | lib.ARGON2_FLAG_CLEAR_SECRET,
         },
     )
     result = core(context, Type.ID.value)
-    if result != lib.ARGON2_OK:
+    if result in {lib.ARGON2_MEMORY_ALLOCATION_ERROR, lib.ARGON2_THREAD_FAIL}:
         raise Unavailable(f"Argon2 answers: {error_to_str(result)}")
+    if result != lib.ARGON2_OK:
+        raise ValueError(f"Argon2 answers: {error_to_str(result)}")
     return bytes(ffi.buffer(out, TAG))
 
 
 def normal(password: str) -> bytes:
-    """One form at set and verify: spaces are U+0020, then NFC (RFC 8265, OpaqueString).
+    """One form at set and verify: every space is U+0020, then NFC (RFC 8265, section 4.2.2).
 
     Keyboards differ in how they compose an accent. NFKC would also fold what people typed
     as different characters, and weaken the password. Nothing is trimmed, no case changed.
+    Raises ValueError for a lone surrogate.
     """
-    spaces = "".join(" " if unicodedata.category(c) == "Zs" else c for c in password)
-    return unicodedata.normalize("NFC", spaces).encode()
+    try:
+        return unicodedata.normalize("NFC", password.translate(TO_SPACE)).encode()
+    except UnicodeEncodeError:  # it has the password in it, which must not reach a log
+        text = "a password must not have lone surrogates"
+    raise ValueError(text)
 
 
 def written(cost: Cost, salt: bytes, tag: bytes) -> str:
@@ -206,11 +245,11 @@ def read(text: str) -> tuple[Cost, bytes, bytes]:
     """Read a PHC string of ours. Raises MalformedHash, also for a cost nobody would set."""
     match = PHC.fullmatch(text)
     if match is None:
-        raise MalformedHash
+        raise MalformedHash("a stored hash is none that this server wrote")
     cost = Cost(*map(int, match.group(1, 2, 3)))
     salt, tag = base64.b64decode(f"{match[4]}=="), base64.b64decode(f"{match[5]}=")
-    if written(cost, salt, tag) != text or cost.memory_kib > MOST_KIB:
-        raise MalformedHash
+    if not cost.possible or written(cost, salt, tag) != text:
+        raise MalformedHash("a stored hash has a cost or a form that this server never writes")
     return cost, salt, tag
 
 
@@ -218,15 +257,30 @@ def base64_text(value: bytes) -> str:
     return base64.b64encode(value).rstrip(b"=").decode()
 
 
+def usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux: fewer in a cpuset
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def prepare() -> None:
+    """Make a thread of the pool ready. An error here would break the pool for good."""
+    with suppress(OSError, AttributeError, TypeError):
+        return_memory()
+    with suppress(OSError):
+        lower_priority()
+
+
 def lower_priority() -> None:
-    """Linux has a nice value per thread."""
+    """Linux has a nice value per thread; elsewhere it would be the server's. Never raise it."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        thread = threading.get_native_id()
+        nice = max(NICE, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
 
 
 def return_memory() -> None:
     """Have glibc give a hash's memory back when it ends: its arenas would keep it for ever."""
+    import ctypes  # noqa: PLC0415 - for the first login
+
     m_mmap_threshold = -3
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(m_mmap_threshold, 1024 * 1024)
+    ctypes.CDLL(None).mallopt(m_mmap_threshold, 1024 * 1024)

@@ -1,0 +1,164 @@
+"""Factors of a kind that plugins bring, for tests of the login flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from picoauth import (
+    Attemptee,
+    Auth,
+    AuthError,
+    Challenge,
+    Denied,
+    Factor,
+    NoSettings,
+    Payload,
+    Plugin,
+    Proof,
+    Reply,
+    Request,
+    Route,
+    Situation,
+    Statement,
+    described,
+    hookimpl,
+    problems,
+)
+
+
+@dataclass(frozen=True)
+class NewCode:
+    """A code that will be accepted once."""
+
+    code: str = described("The code.")
+
+
+class CodeFactor(Factor):
+    """Codes that work once each, as TOTP or recovery codes do."""
+
+    name: ClassVar[str] = "code"
+    second: ClassVar[bool] = True
+
+    def __init__(self, auth: Auth, table: str) -> None:
+        self.auth = auth
+        self.table = table
+
+    async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+        return Challenge({"hint": payload.get("hint", "six digits")}, {"asked": True})
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        user, code = situation.user, payload.get(self.name)
+        if user is None or not isinstance(code, str):
+            raise Denied(self.refused)
+        sql = f"select enrolment_id from {self.table} where user_id = ? and code = ?"
+        rows = await self.auth.database.read(sql, (user.id, code))
+        if not rows:
+            raise Denied(self.refused)
+        sql = f"delete from {self.table} where user_id = ? and code = ?"
+        spend = Statement(sql, (user.id, code), rows=1)
+        return Proof(user=user, amr=("otp",), enrolment_id=rows[0][0], statements=[spend])
+
+
+class SpareFactor(CodeFactor):
+    """Codes for when the others are lost."""
+
+    name: ClassVar[str] = "spare"
+    fallback: ClassVar[bool] = True
+
+
+class CodePlugin(Plugin[NoSettings]):
+    """Enrols codes: `POST /code/enrol {"code": "…"}`."""
+
+    factor_type: ClassVar[type[CodeFactor]] = CodeFactor
+
+    @hookimpl
+    def migrations(self) -> Sequence[str]:
+        return [
+            f"""
+            create table {self.name} (
+                user_id text not null references users(id) on delete cascade,
+                enrolment_id text not null references enrolments(id) on delete cascade,
+                code text not null, primary key (user_id, code)
+            )
+            """
+        ]
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [self.factor_type(self.auth, self.name)]
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        path = f"/{self.name}/enrol"
+        enrol = Route(method="POST", path=path, handler=self.enrol, policy="fresh", body=NewCode)
+        return [enrol]
+
+    async def enrol(self, request: Request) -> Reply:
+        enrolment = self.auth.users.enrolment(request.access.user_id, self.name)
+        row = Statement(
+            f"insert into {self.name} values (?, ?, ?)",
+            (enrolment.user_id, enrolment.id, request.body.code),
+        )
+        answer = await self.auth.credentials.enrol(
+            request.access.session_id, enrolment, [row], request.caller
+        )
+        return Reply({**answer, "enrolment_id": enrolment.id})
+
+
+class SparePlugin(CodePlugin):
+    """Enrols spare codes."""
+
+    factor_type: ClassVar[type[CodeFactor]] = SpareFactor
+
+
+class KeyFactor(Factor):
+    """A key that knows whose it is, as passkeys do: the user is learnt in `verify`."""
+
+    name: ClassVar[str] = "key"
+    starts: ClassVar[bool] = True
+    second: ClassVar[bool] = True
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+        return Challenge({"challenge": "sign this"}, "sign this")
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        if situation.state != "sign this":
+            raise AuthError(problems.INVALID_BODY, "there is no challenge")
+        user = await self.auth.users.find("username", str(payload.get("owner")))
+        if user is None:
+            raise Denied(self.refused)
+        complete = payload.get("verified") is True
+        return Proof(user=user, amr=("hwk",), complete=complete)
+
+
+class KeyPlugin(Plugin[NoSettings]):
+    """Enrols a key: `POST /key/enrol {}`."""
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [KeyFactor(self.auth)]
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        enrol = Route(method="POST", path="/key/enrol", handler=self.enrol, policy="fresh")
+        return [enrol]
+
+    async def enrol(self, request: Request) -> Reply:
+        access = request.access
+        enrolment = self.auth.users.enrolment(access.user_id, "key")
+        return Reply(
+            await self.auth.credentials.enrol(access.session_id, enrolment, [], request.caller)
+        )
+
+
+PLUGINS: dict[str, type[Plugin[Any]]] = {
+    "code": CodePlugin,
+    "spare": SparePlugin,
+    "key": KeyPlugin,
+}
+SETTINGS = 'plugins = ["password", "code", "spare", "key"]'
