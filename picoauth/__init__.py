@@ -9,6 +9,7 @@ from picoauth.database import Database, Row, Statement
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError, Conflict, Denied, Problem, Unavailable
 from picoauth.events import (
+    AccessRefused,
     Addition,
     Caller,
     CredentialChanged,
@@ -28,6 +29,7 @@ from picoauth.events import (
     UserRegistered,
 )
 from picoauth.factors import Attemptee, Challenge, Factor, Payload, Proof, Situation
+from picoauth.figures import Figure
 from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
@@ -56,6 +58,7 @@ __all__ = [
     "ANYTHING",
     "FORM",
     "Access",
+    "AccessRefused",
     "Addition",
     "Application",
     "Attempt",
@@ -81,6 +84,7 @@ __all__ = [
     "Factor",
     "FactorConfirmed",
     "FactorRemoved",
+    "Figure",
     "Guard",
     "Identifier",
     "Job",

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import quart
 from quart import Quart
@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from picoauth import edge, endpoints, http
 from picoauth.auth import Auth
 from picoauth.errors import AuthError, ConfigError
+from picoauth.events import AccessRefused
 from picoauth.http import Asgi, Http, Receive, Scope, Send
 from picoauth.intake import typed
 from picoauth.problems import (
@@ -56,7 +57,9 @@ class Application:
         self.routes = self.registered()
         self.quart = self.build()
         by_key = {(route.method, route.path): route for route in self.edge}
-        self.http = Http(auth.config, auth.secrets.random, by_key, cast("Asgi", self.quart))
+        self.http = Http(
+            auth.config, auth.secrets.random, by_key, cast("Asgi", self.quart), auth.measured
+        )
 
     def registered(self) -> Sequence[Registered]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
@@ -97,7 +100,7 @@ class Application:
         return app
 
     def view(self, registered: Registered) -> Callable[..., Awaitable[quart.Response]]:
-        route, guard = registered.route, registered.guard
+        route = registered.route
 
         async def view(**path: str) -> quart.Response:
             got = quart.request
@@ -106,12 +109,27 @@ class Application:
             if route.listener not in ("public", request.listener):
                 raise AuthError(NOT_FOUND)
             await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
-            principal = await admitted(guard, request)
+            principal = await self.admit(registered, request)
             data = await got.get_data(cache=True, as_text=False, parse_form_data=False)
             body = typed(route, got.content_type, got.headers.get("content-encoding"), data)
             return outgoing(await route.handler(replace(request, principal=principal, body=body)))
 
         return view
+
+    async def admit(self, registered: Registered, request: Request) -> Any:
+        """Whom the policy lets in. A refusal is an event (L-1)."""
+        try:
+            return await admitted(registered.guard, request)
+        except AuthError as refusal:
+            refused = AccessRefused(
+                at=self.auth.now(),
+                user_id=None,
+                route=registered.route.path,
+                code=refusal.problem.code,
+                caller=request.caller,
+            )
+            self.auth.events.deliver(refused)
+            raise
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -9,20 +9,21 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from picoauth import migrations, revocations, secrets, sessions, throttle, tickets
+from picoauth import migrations, secrets, upkeep
 from picoauth.accounts import Accounts
-from picoauth.checks import Check
 from picoauth.credentials import Credentials
 from picoauth.database import Database
+from picoauth.discovery import Found
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError, Denied
 from picoauth.events import Caller, Events
 from picoauth.factors import Factor
-from picoauth.jobs import Job, Jobs
+from picoauth.figures import Figure, Figures
+from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Login, Logins
 from picoauth.mail import Mailer, Sender
-from picoauth.plugins import SLOTS, Found, Plugins
+from picoauth.plugins import SLOTS, Plugins
 from picoauth.problems import SESSION_ENDED, STEPUP_NEEDED
 from picoauth.revocations import Revocations
 from picoauth.sessions import Rotation, Session, SessionStore, SqlSessions
@@ -52,6 +53,7 @@ class Auth:
     ) -> None:
         self.config = config
         self.clock = clock
+        self.measured = Figures()
         self.secrets = secrets.load(config, random)
         self.plugins = Plugins()
         self.plugins.load(self, found)
@@ -93,8 +95,8 @@ class Auth:
         self.rotation = Rotation(self.sessions, self.events, self.revocations, window, self.now)
         self.events.recorders = dict(plugins.implementations("record"))
         self.events.listeners = dict(plugins.implementations("on"))
-        self.jobs.jobs = [self.cleaning(), *plugins.flat("jobs")]
-        self.checks = [*self.own_checks(), *plugins.flat("checks")]
+        self.jobs.jobs = [upkeep.cleaning(self), *plugins.flat("jobs")]
+        self.checks = [*upkeep.checks(self), *plugins.flat("checks")]
 
     def check_needs(self) -> None:
         filled = {"database", "sessions", "limiter"} | ({"mailer"} if self.mailer else set())
@@ -165,6 +167,10 @@ class Auth:
                     with suppress(asyncio.CancelledError):
                         await task
 
+    def figures(self) -> list[Figure]:
+        """How many answers of which status each route gave since the start, and in what time."""
+        return self.measured.all()
+
     def now(self) -> int:
         """Whole seconds since 1970."""
         return int(self.clock())
@@ -205,12 +211,12 @@ class Auth:
         """The kernel's claims and those of plugins. Raises ConfigError for a name used twice."""
         claims = self.tokens.claims(user, await self.users.username(user.id), session)
         for name, function in self.plugins.implementations("claims"):
-            for claim, value in (await function(user=user, session=session)).items():
-                if claim in claims or claim in RESERVED:
-                    raise ConfigError(
-                        f"{self.plugins.origins[name]} adds the claim {claim}, which is taken."
-                    )
-                claims[claim] = value
+            added = await self.plugins.answer(name, "claims", function, user=user, session=session)
+            for claim in added.keys() & (claims.keys() | RESERVED):
+                raise ConfigError(
+                    f"{self.plugins.origins[name]} adds the claim {claim}, which is taken."
+                )
+            claims |= added
         return claims
 
     async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
@@ -234,24 +240,6 @@ class Auth:
         if proven_at is None or self.now() - proven_at > self.config.logins.fresh_for:
             raise AuthError(STEPUP_NEEDED)
         return session
-
-    def own_checks(self) -> Sequence[Check]:
-        async def reachable() -> None:
-            await self.database.read("select 1 from users where id = ''")
-
-        return [Check("database", reachable), Check("revocations", self.revocations.stale)]
-
-    def cleaning(self) -> Job:
-        async def clean() -> None:
-            now = self.now()
-            await self.database.write(
-                tickets.cleaning(now),
-                throttle.cleaning(now),
-                revocations.cleaning(now),
-                *sessions.cleaning(now),
-            )
-
-        return Job("clean", 3600, clean)
 
 
 def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:

@@ -107,7 +107,7 @@ def serve(ctx: click.Context) -> None:
 @click.pass_context
 def init(ctx: click.Context) -> None:
     """Write a commented settings file."""
-    from picoauth.plugins import installed  # noqa: PLC0415
+    from picoauth.discovery import installed  # noqa: PLC0415
     from picoauth.template import template  # noqa: PLC0415
 
     path = settings_path(ctx)

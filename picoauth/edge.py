@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from picoauth.errors import AuthError, Denied
+from picoauth.jose import LONGEST
 from picoauth.problems import AMBIGUOUS_TOKEN, TOKEN_MISSING
 from picoauth.routes import EdgeReply, EdgeRequest, EdgeRoute, bearer
-from picoauth.tokens import LONGEST
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

@@ -134,6 +134,14 @@ class FactorRemoved(Event):
     enrolment_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccessRefused(Event):
+    """A policy let someone not in. Nothing was changed, so it is told and not committed."""
+
+    route: str
+    code: str
+
+
 @dataclass(frozen=True)
 class Addition:
     """What a plugin adds to a write by its `record` hook; `reply` goes into the answer."""

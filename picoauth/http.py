@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from picoauth.addresses import Proxies
 from picoauth.errors import AuthError, Conflict, Unavailable
 from picoauth.events import Caller
+from picoauth.figures import Figures
 from picoauth.problems import (
     AMBIGUOUS_TOKEN,
     BODY_TOO_LARGE,
@@ -89,49 +88,6 @@ async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None
     await send({"type": "http.response.body", "body": body})
 
 
-@dataclass(frozen=True)
-class Proxies:
-    """Whose X-Forwarded-For is believed."""
-
-    networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
-    unix: bool
-
-    @classmethod
-    def of(cls, config: Config) -> Proxies:
-        names = [name for name in config.trusted_proxies if name != "unix"]
-        return cls([ipaddress.ip_network(name) for name in names], "unix" in config.trusted_proxies)
-
-    def client(self, peer: str | None, forwarded: str) -> str | None:
-        """The address of the client, or None where it isn't known (A-5).
-
-        Walks X-Forwarded-For from the right, past our own proxies only: what stands to the
-        left of the first stranger is the stranger's claim.
-        """
-        if peer is None and not self.unix:
-            return None
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        address = canonical(peer) if peer else None
-        while hops and (address is None or self.trusted(address)):
-            address = canonical(hops.pop())
-            if address is None:
-                return None
-        return address
-
-    def trusted(self, address: str) -> bool:
-        ip = ipaddress.ip_address(address)
-        return any(ip in network for network in self.networks)
-
-
-def canonical(address: str) -> str | None:
-    """One text per address; an IPv4 address in IPv6's clothes is the IPv4 address."""
-    try:
-        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return str(mapped or ip)
-
-
 class Cors:
     """Answers pages of other origins, which are listed one by one (H-5)."""
 
@@ -170,6 +126,7 @@ class Http:
         random: Random,
         edge: Mapping[tuple[str, str], EdgeRoute],
         inner: Asgi,
+        figures: Figures,
     ) -> None:
         self.hosts = config.hosts
         self.proxies = Proxies.of(config)
@@ -179,8 +136,7 @@ class Http:
         self.random = random
         self.edge = edge
         self.inner = inner
-        self.counts: Counter[tuple[str, int]] = Counter()
-        self.seconds: dict[str, float] = {}
+        self.figures = figures
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, listener: Listener) -> None:
         began = time.perf_counter()
@@ -216,8 +172,7 @@ class Http:
                 label = scope.get("picoauth.route", label)
         except Exception as error:  # noqa: BLE001 - answered as a problem; an unknown one is logged
             await answer(dressed, *problem(error, caller.request_id))
-        self.counts[label, status] += 1
-        self.seconds[label] = self.seconds.get(label, 0) + time.perf_counter() - began
+        self.figures.add(label, status, time.perf_counter() - began)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from picoauth.discovery import GROUP, installed
 from picoauth.migrations import TABLE
-from picoauth.plugins import GROUP, installed
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

@@ -1,4 +1,4 @@
-"""Finds the listed plugins, checks them before they do anything, orders them, and calls them."""
+"""Takes the listed plugins, checks them before they do anything, orders them, and calls them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from picoauth import config as settings
+from picoauth.discovery import GROUP, Found, Origin, groups, imported, installed
 from picoauth.errors import AuthError, ConfigError, Denied
 from picoauth.hooks import Plugin
 from picoauth.migrations import KERNEL as KERNEL_TABLES
@@ -23,49 +22,10 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 log = logging.getLogger("picoauth.plugins")
-GROUP = "picoauth.v1"
 PATIENCE = 2.0
 """Seconds that a deciding hook may take."""
 RESERVED = settings.KERNEL | {"migrations", "serve", "init", "plugins", "users", "keys"}
 SLOTS = ("database", "sessions", "mailer", "limiter")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A plugin and the distribution that it came in."""
-
-    name: str
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.name} ({self.distribution} {self.version})"
-
-
-class Entry(Protocol):
-    """What an entry point is to the loader."""
-
-    @property
-    def value(self) -> str: ...
-    @property
-    def group(self) -> str: ...
-    def load(self) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Found:
-    """An entry point of an installed distribution."""
-
-    origin: Origin
-    entry: Entry
-
-
-def installed(group: str = GROUP) -> list[Found]:
-    """What is installed, listed or not; nothing is imported."""
-    return [
-        Found(Origin(e.name, e.dist.name if e.dist else "?", e.dist.version if e.dist else "?"), e)
-        for e in sorted(entry_points(group=group), key=lambda e: e.name)
-    ]
 
 
 class Plugins:
@@ -200,28 +160,22 @@ class Plugins:
     async def ask(self, hook: str, **arguments: Any) -> None:
         """Ask every plugin. Raises Denied unless each answers None, in time."""
         for name, function in self.implementations(hook):
-            try:
-                answer = await asyncio.wait_for(function(**arguments), PATIENCE)
-            except AuthError:
-                raise
-            except Exception as error:
-                log.exception("%s failed in %s, which denies", self.origins[name], hook)
-                raise Denied(REFUSED) from error
+            answer = await self.answer(name, hook, function, **arguments)
             if answer is not None:
                 log.error("%s answered in %s, which denies", self.origins[name], hook)
                 raise Denied(REFUSED)
 
-
-def imported(found: Found) -> type[Plugin[Any]]:
-    try:
-        kind = found.entry.load()
-    except Exception as error:
-        raise ConfigError(
-            f"{found.origin} cannot be imported: {error!r}. Reinstall it, or remove it from `plugins`."
-        ) from error
-    if not (isinstance(kind, type) and issubclass(kind, Plugin)):
-        raise ConfigError(f"{found.origin} names {found.entry.value}, which is no Plugin.")
-    return kind
+    async def answer(
+        self, name: str, hook: str, function: Callable[..., Any], **arguments: Any
+    ) -> Any:
+        """What one plugin answers, in time. Raises Denied for an exception, or for none."""
+        try:
+            return await asyncio.wait_for(function(**arguments), PATIENCE)
+        except AuthError:
+            raise
+        except Exception as error:
+            log.exception("%s failed in %s, which denies", self.origins[name], hook)
+            raise Denied(REFUSED) from error
 
 
 def check_override(
@@ -246,10 +200,6 @@ def bound(implementation: Any) -> Callable[..., Any]:
         return implementation.function(*(arguments[name] for name in implementation.argnames))
 
     return call
-
-
-def groups() -> list[str]:
-    return sorted(group for group in entry_points().groups if group.startswith("picoauth."))
 
 
 def table_names() -> Mapping[str, None]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from picoauth.plugins import Found, imported
+from picoauth.discovery import Found, imported
 from picoauth.settings import Config
 from picoauth.shapes import UNITS, Seconds, hints
 

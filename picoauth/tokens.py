@@ -7,27 +7,22 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from joserfc.errors import JoseError
 from joserfc.jwk import Key, OctKey
-from joserfc.jws import JWSRegistry, deserialize_compact, serialize_compact
 from joserfc.util import json_b64encode
 
-from picoauth.errors import ConfigError, Denied
+from picoauth.errors import Denied
+from picoauth.jose import BEARER, LONGEST, invalid, opened, sign
 from picoauth.keys import Keys, SigningKey
-from picoauth.problems import INVALID_TOKEN, TOKEN_EXPIRED
+from picoauth.problems import TOKEN_EXPIRED
 from picoauth.revocations import Revocations
 from picoauth.secrets import Secrets
 from picoauth.sessions import Session
 from picoauth.settings import Config
 from picoauth.users import User
 
-BEARER = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-
-LONGEST = 4096
-"""Bytes of a token; longer ones are refused unread (K-4)."""
 REMEMBERED = 4096
 """Verified tokens that are remembered, each at most `LONGEST` bytes of claims."""
 RESERVED = frozenset(
@@ -207,45 +202,3 @@ class Tokens:
         if claims["exp"] <= self.now():
             raise Denied(TOKEN_EXPIRED, headers=BEARER)
         return Refresh(claims["sub"], claims["sid"], claims.get("gen", 0), claims.get("claims", {}))
-
-
-def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
-
-    payload = json.dumps(claims, separators=(",", ":")).encode()
-    algorithm = header["alg"]
-    token = serialize_compact(dict(header), payload, key, registry=pinned(algorithm))
-    if len(token) > LONGEST:
-        raise ConfigError(
-            "Plugins add so many claims that tokens grow over 4 KiB: have them add fewer."
-        )
-    return token
-
-
-def opened(token: str, key: Key, algorithm: str) -> dict[str, Any]:
-
-    try:
-        signed = deserialize_compact(token, key, registry=pinned(algorithm))
-    except (JoseError, ValueError) as error:
-        raise invalid() from error
-    claims: dict[str, Any] = json.loads(signed.payload or b"")  # signed, so we wrote it
-    return claims
-
-
-@lru_cache
-def pinned(algorithm: str) -> Any:
-    """A registry of exactly one algorithm, with room for our claims.
-
-    `EdDSA` keeps its old name: RFC 9864 renames it, but verifiers in the field know no other.
-    """
-
-    class Pinned(JWSRegistry):
-        max_payload_length = LONGEST
-
-        def get_alg(self, name: str) -> Any:  # noqa: ARG002
-            return self.algorithms[algorithm]
-
-    return Pinned(algorithms=[algorithm])
-
-
-def invalid() -> Denied:
-    return Denied(INVALID_TOKEN, headers=BEARER)

@@ -13,8 +13,8 @@ import httpx
 from picoauth.app import Application
 from picoauth.auth import Auth
 from picoauth.config import parse
+from picoauth.discovery import GROUP, Found, Origin, installed
 from picoauth.hooks import Plugin
-from picoauth.plugins import GROUP, Found, Origin, installed
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 - of users who exist in tests alone
 

@@ -21,9 +21,11 @@ from picoauth import Unavailable
 
 SALT, TAG, PEPPER = 16, 32, 32
 """Bytes (RFC 9106, section 3.1)."""
-MOST_KIB, MOST_ITERATIONS, MOST_LANES = 4 * 1024 * 1024, 64, 16
+MOST_KIB, MOST_PASSES, MOST_LANES = 4 * 1024 * 1024, 64, 16
 NICE = 10
 """Lower than the event loop, so that a flood of logins does not delay checks of tokens."""
+M_MMAP_THRESHOLD = -3
+"""From glibc's malloc.h."""
 
 PHC = re.compile(
     r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)"
@@ -35,15 +37,15 @@ TO_SPACE = str.maketrans(dict.fromkeys(SPACES, " "))
 """Unicode's other spaces (Zs), spelt out: a newer Python must not change what a password is."""
 
 
-class WrongPassword(Exception):  # noqa: N818 - it is an answer
+class WrongPassword(Exception):
     """The password is not the one that was hashed."""
 
 
-class MalformedHash(ValueError):  # noqa: N818
+class MalformedHash(ValueError):
     """A stored hash is not one of ours: the database was altered."""
 
 
-class MissingPepper(KeyError):  # noqa: N818
+class MissingPepper(KeyError):
     """A hash was keyed with a pepper, named by its id, that the settings no longer list."""
 
 
@@ -59,7 +61,7 @@ class Cost:
     def possible(self) -> bool:
         """Argon2's own least (RFC 9106, section 3.1), and the most that a server can mean."""
         return (
-            1 <= self.iterations <= MOST_ITERATIONS
+            1 <= self.iterations <= MOST_PASSES
             and 1 <= self.parallelism <= MOST_LANES
             and 8 * self.parallelism <= self.memory_kib <= MOST_KIB
         )
@@ -67,14 +69,13 @@ class Cost:
     def problem(self) -> str | None:
         """A sentence where this is below OWASP's minimum, or beyond what a server can mean."""
         least = {1: 47104, 2: 19456}.get(self.iterations, 12288)
-        if not (1 <= self.iterations <= MOST_ITERATIONS and 1 <= self.parallelism <= MOST_LANES):
-            return f"iterations must be 1 to {MOST_ITERATIONS}, and parallelism 1 to {MOST_LANES}"
-        if not least <= self.memory_kib <= MOST_KIB:
-            return (
-                f"memory_kib must be {least} to {MOST_KIB} with {self.iterations} iterations "
-                "(OWASP's minimum is 47104 with 1, 19456 with 2, 12288 with 3 or more)"
-            )
-        return None
+        if self.possible and self.memory_kib >= least:
+            return None
+        return (
+            "memory_kib must be at least 47104 with 1 iteration, 19456 with 2, 12288 with 3 or more "
+            f"(OWASP), and at most {MOST_KIB}; iterations must be 1 to {MOST_PASSES}, "
+            f"and parallelism 1 to {MOST_LANES}"
+        )
 
 
 @dataclass(frozen=True)
@@ -186,40 +187,24 @@ def argon2id(password: bytes, salt: bytes, pepper: bytes, cost: Cost, data: byte
     argon2-cffi has it only in its low-level API. Raises Unavailable where memory runs out.
     """
     from argon2.low_level import ARGON2_VERSION, Type, core, error_to_str, ffi  # noqa: PLC0415
-    from argon2.low_level import lib  # type: ignore[attr-defined]  # noqa: PLC0415
+    from argon2.low_level import lib  # type: ignore[attr-defined]  # noqa: PLC0415  # isort: skip
 
-    out = ffi.new("uint8_t[]", TAG)
-    # copies: Argon2 wipes those of password and pepper, and all must live until core is done
-    parts = [ffi.from_buffer(bytearray(part)) for part in (password, salt, pepper, data)]
-    context = ffi.new(
-        "argon2_context *",
-        {
-            "version": ARGON2_VERSION,
-            "out": out,
-            "outlen": TAG,
-            "pwd": ffi.cast("uint8_t *", parts[0]),
-            "pwdlen": len(password),
-            "salt": ffi.cast("uint8_t *", parts[1]),
-            "saltlen": len(salt),
-            "secret": ffi.cast("uint8_t *", parts[2]),
-            "secretlen": len(pepper),
-            "ad": ffi.cast("uint8_t *", parts[3]),
-            "adlen": len(data),
-            "t_cost": cost.iterations,
-            "m_cost": cost.memory_kib,
-            "lanes": cost.parallelism,
-            "threads": cost.parallelism,
-            "allocate_cbk": ffi.NULL,
-            "free_cbk": ffi.NULL,
-            "flags": lib.ARGON2_FLAG_CLEAR_PASSWORD | lib.ARGON2_FLAG_CLEAR_SECRET,
-        },
-    )
+    values = {"out": bytes(TAG), "pwd": password, "salt": salt, "secret": pepper, "ad": data}
+    # Copies, which Argon2 wipes: they have to live until core is done
+    buffers = {name: ffi.from_buffer("uint8_t[]", bytearray(values[name])) for name in values}
+    context = ffi.new("argon2_context *", buffers)
+    for name, value in values.items():
+        setattr(context, f"{name}len", len(value))
+    context.version = ARGON2_VERSION
+    context.t_cost, context.m_cost = cost.iterations, cost.memory_kib
+    context.lanes = context.threads = cost.parallelism
+    context.flags = lib.ARGON2_FLAG_CLEAR_PASSWORD | lib.ARGON2_FLAG_CLEAR_SECRET
     result = core(context, Type.ID.value)
     if result in {lib.ARGON2_MEMORY_ALLOCATION_ERROR, lib.ARGON2_THREAD_FAIL}:
         raise Unavailable(f"Argon2 answers: {error_to_str(result)}")
     if result != lib.ARGON2_OK:
         raise ValueError(f"Argon2 answers: {error_to_str(result)}")
-    return bytes(ffi.buffer(out, TAG))
+    return bytes(ffi.buffer(buffers["out"]))
 
 
 def normal(password: str) -> bytes:
@@ -229,11 +214,9 @@ def normal(password: str) -> bytes:
     as different characters, and weaken the password. Nothing is trimmed, no case changed.
     Raises ValueError for a lone surrogate.
     """
-    try:
-        return unicodedata.normalize("NFC", password.translate(TO_SPACE)).encode()
-    except UnicodeEncodeError:  # it has the password in it, which must not reach a log
-        text = "a password must not have lone surrogates"
-    raise ValueError(text)
+    if re.search(r"[\ud800-\udfff]", password):  # encode()'s error would hold the password
+        raise ValueError("a password must not have lone surrogates")
+    return unicodedata.normalize("NFC", password.translate(TO_SPACE)).encode()
 
 
 def written(cost: Cost, salt: bytes, tag: bytes) -> str:
@@ -271,16 +254,14 @@ def prepare() -> None:
 
 
 def lower_priority() -> None:
-    """Linux has a nice value per thread; elsewhere it would be the server's. Never raise it."""
+    """Linux has a nice value per thread; elsewhere it is the whole server's."""
     if sys.platform == "linux":
-        thread = threading.get_native_id()
-        nice = max(NICE, os.getpriority(os.PRIO_PROCESS, thread))
-        os.setpriority(os.PRIO_PROCESS, thread, nice)
+        thread = (os.PRIO_PROCESS, threading.get_native_id())
+        os.setpriority(*thread, max(NICE, os.getpriority(*thread)))
 
 
 def return_memory() -> None:
     """Have glibc give a hash's memory back when it ends: its arenas would keep it for ever."""
     import ctypes  # noqa: PLC0415 - for the first login
 
-    m_mmap_threshold = -3
-    ctypes.CDLL(None).mallopt(m_mmap_threshold, 1024 * 1024)
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)

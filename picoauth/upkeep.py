@@ -1,0 +1,35 @@
+"""What the kernel checks about itself, and what it cleans up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from picoauth import revocations, sessions, throttle, tickets
+from picoauth.checks import Check
+from picoauth.jobs import Job
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+
+def checks(auth: Auth) -> Sequence[Check]:
+    async def reachable() -> None:
+        await auth.database.read("select 1 from users where id = ''")
+
+    return [Check("database", reachable), Check("revocations", auth.revocations.stale)]
+
+
+def cleaning(auth: Auth) -> Job:
+    """Once an hour: what expired a day ago and more."""
+
+    async def clean() -> None:
+        now = auth.now()
+        await auth.database.write(
+            tickets.cleaning(now),
+            throttle.cleaning(now),
+            revocations.cleaning(now),
+            *sessions.cleaning(now),
+        )
+
+    return Job("clean", 3600, clean)
