@@ -18,6 +18,7 @@ from picoauth.errors import AuthError, ConfigError
 from picoauth.events import AccessRefused
 from picoauth.http import Asgi, Http, Receive, Scope, Send
 from picoauth.intake import typed
+from picoauth.policies import Policies, admitted
 from picoauth.problems import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
@@ -25,7 +26,7 @@ from picoauth.problems import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
 )
-from picoauth.routes import EdgeRoute, Guard, Listener, Policies, Reply, Request, Route, admitted
+from picoauth.routes import EdgeRoute, Guard, Listener, Reply, Request, Route
 from picoauth.settings import Config
 from picoauth.throttle import Attempt
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from picoauth import migrations, secrets, upkeep
+from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
 from picoauth.credentials import Credentials
 from picoauth.database import Database
@@ -26,8 +26,10 @@ from picoauth.mail import Mailer, Sender
 from picoauth.plugins import SLOTS, Plugins
 from picoauth.problems import SESSION_ENDED, STEPUP_NEEDED
 from picoauth.revocations import Revocations
-from picoauth.sessions import Rotation, Session, SessionStore, SqlSessions
+from picoauth.rotation import Rotation
+from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config
+from picoauth.sqlsessions import SqlSessions
 from picoauth.throttle import AccountLimiter, Limiter
 from picoauth.tickets import Tickets
 from picoauth.tokens import RESERVED, Access, Tokens
@@ -131,7 +133,7 @@ class Auth:
         for name, statements in plugins.items():
             migrations.check(name, statements)
         await self.database.write(migrations.LEDGER)
-        owners = {"picoauth": migrations.KERNEL, **plugins}
+        owners = {"picoauth": schema.KERNEL, **plugins}
         return {
             owner: await migrations.migrate(self.database, owner, statements, self.now())
             for owner, statements in owners.items()

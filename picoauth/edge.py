@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from picoauth.errors import AuthError, Denied
 from picoauth.jose import LONGEST
+from picoauth.policies import bearer
 from picoauth.problems import AMBIGUOUS_TOKEN, TOKEN_MISSING
-from picoauth.routes import EdgeReply, EdgeRequest, EdgeRoute, bearer
+from picoauth.routes import EdgeReply, EdgeRequest, EdgeRoute
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

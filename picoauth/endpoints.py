@@ -10,6 +10,7 @@ from picoauth.account import Account
 from picoauth.errors import AuthError, Denied
 from picoauth.factors import Payload
 from picoauth.logins import Step
+from picoauth.policies import bearer
 from picoauth.problems import (
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
@@ -23,7 +24,7 @@ from picoauth.problems import (
     TOO_MANY_ATTEMPTS,
     UNKNOWN_FACTOR,
 )
-from picoauth.routes import ANYTHING, Reply, Request, Route, bearer
+from picoauth.routes import ANYTHING, Reply, Request, Route
 from picoauth.sessions import Session
 
 if TYPE_CHECKING:

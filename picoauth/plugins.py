@@ -14,8 +14,8 @@ from picoauth import config as settings
 from picoauth.discovery import GROUP, Found, Origin, groups, imported, installed
 from picoauth.errors import AuthError, ConfigError, Denied
 from picoauth.hooks import Plugin
-from picoauth.migrations import KERNEL as KERNEL_TABLES
 from picoauth.problems import REFUSED
+from picoauth.schema import KERNEL as KERNEL_TABLES
 from picoauth.shapes import suggest
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picoauth import revocations, sessions, throttle, tickets
+from picoauth import revocations, sqlsessions, throttle, tickets
 from picoauth.checks import Check
 from picoauth.jobs import Job
 
@@ -29,7 +29,7 @@ def cleaning(auth: Auth) -> Job:
             tickets.cleaning(now),
             throttle.cleaning(now),
             revocations.cleaning(now),
-            *sessions.cleaning(now),
+            *sqlsessions.cleaning(now),
         )
 
     return Job("clean", 3600, clean)

@@ -94,9 +94,7 @@ async def test_tries_of_a_flow_end(server: Server) -> None:
     await enrol(server, "111111")
     answer = await server.post("/auth/login", FIRST)
     for _ in range(4):
-        answer = await server.post(
-            "/auth/login", {"flow": answer.json()["flow"], "code": "000000"}
-        )
+        answer = await server.post("/auth/login", {"flow": answer.json()["flow"], "code": "000000"})
         assert "flow" in answer.json()
     last = await server.post("/auth/login", {"flow": answer.json()["flow"], "code": "000000"})
     assert code_of(last) == (401, "proof_refused")
@@ -238,9 +236,7 @@ async def test_key_as_second_factor(server: Server) -> None:
     await server.post("/key/enrol", token=tokens["access_token"])
     answer = await server.post("/auth/login", FIRST)
     assert answer.json()["next"] == ["key"]
-    begun = await server.post(
-        "/auth/login/begin", {"flow": answer.json()["flow"], "factor": "key"}
-    )
+    begun = await server.post("/auth/login/begin", {"flow": answer.json()["flow"], "factor": "key"})
     body = {"flow": begun.json()["flow"], "factor": "key", "owner": "ann"}
     assert (await server.post("/auth/login", body)).status_code == 200
 
@@ -281,7 +277,9 @@ async def test_account_changes_between_two_steps(server: Server, change: str) ->
     caller = Caller()
     match change:
         case "password":
-            await server.send("PUT", "/auth/password", {"password": "a new one, please"}, token=token)
+            await server.send(
+                "PUT", "/auth/password", {"password": "a new one, please"}, token=token
+            )
         case "enrol":
             await server.post("/code/enrol", {"code": "222222"}, token=token)
         case "rename":
@@ -295,7 +293,9 @@ async def test_account_changes_between_two_steps(server: Server, change: str) ->
     answer = await server.post("/auth/login", {"flow": flow, "code": "333333"})
     expected = "flow_ended" if change in ("disable", "delete") else "start_over"
     assert code_of(answer) == (401, expected)
-    sessions = await server.auth.database.read("select count(*) from sessions where created_at > ?", (0,))
+    sessions = await server.auth.database.read(
+        "select count(*) from sessions where created_at > ?", (0,)
+    )
     assert "access_token" not in answer.json()
     assert sessions
 

@@ -24,16 +24,18 @@ SALT, TAG, PEPPER = 16, 32, 32
 MOST_KIB, MOST_PASSES, MOST_LANES = 4 * 1024 * 1024, 64, 16
 NICE = 10
 """Lower than the event loop, so that a flood of logins does not delay checks of tokens."""
-M_MMAP_THRESHOLD = -3
-"""From glibc's malloc.h."""
+M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 
 PHC = re.compile(
-    r"\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)"
-    r"\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})",
-    re.ASCII,
+    r"(?a)\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)"
+    r"\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})"
 )
-SPACES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-TO_SPACE = str.maketrans(dict.fromkeys(SPACES, " "))
+TO_SPACE = str.maketrans(
+    dict.fromkeys(
+        "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
+        " ",
+    )
+)
 """Unicode's other spaces (Zs), spelt out: a newer Python must not change what a password is."""
 
 
@@ -108,10 +110,8 @@ class Hasher:
             raise ValueError(f"there must be a pepper, and each must have {PEPPER} bytes")
         if not cost.possible:
             raise ValueError(f"Argon2 cannot run with {cost}")
-        self.peppers = dict(peppers)
+        self.peppers, self.cost, self.random = dict(peppers), cost, random
         self.newest = next(iter(peppers))
-        self.cost = cost
-        self.random = random
         self.dummy = Stored(written(cost, bytes(SALT), bytes(TAG)), self.newest)
         workers = usable_cores() if workers is None else workers
         self.free = threading.BoundedSemaphore(workers * (1 + queue))
@@ -123,8 +123,7 @@ class Hasher:
         if not password:
             raise ValueError("an empty password is none")
         salt = self.random(SALT)
-        pepper = self.peppers[self.newest]
-        tag = await self.run(partial(keyed, password, salt, pepper, self.cost))
+        tag = await self.run(partial(keyed, password, salt, self.peppers[self.newest], self.cost))
         return Stored(written(self.cost, salt, tag), self.newest)
 
     async def verify(self, stored: Stored | None, password: str) -> None:
@@ -137,8 +136,7 @@ class Hasher:
         """
         tried = stored if stored is not None and stored.hash else self.dummy
         cost, salt, expected = read(tried.hash)
-        pepper = self.peppers.get(tried.pepper_id)
-        if pepper is None:
+        if (pepper := self.peppers.get(tried.pepper_id)) is None:
             raise MissingPepper(tried.pepper_id)
         tag = await self.run(partial(keyed, password, salt, pepper, cost))
         if not hmac.compare_digest(tag, expected) or tried is self.dummy or not password:
@@ -190,20 +188,18 @@ def argon2id(password: bytes, salt: bytes, pepper: bytes, cost: Cost, data: byte
     from argon2.low_level import lib  # type: ignore[attr-defined]  # noqa: PLC0415  # isort: skip
 
     values = {"out": bytes(TAG), "pwd": password, "salt": salt, "secret": pepper, "ad": data}
-    # Copies, which Argon2 wipes: they have to live until core is done
+    # Copies, of which Argon2 wipes password and pepper: all have to live until core is done
     buffers = {name: ffi.from_buffer("uint8_t[]", bytearray(values[name])) for name in values}
-    context = ffi.new("argon2_context *", buffers)
-    for name, value in values.items():
-        setattr(context, f"{name}len", len(value))
+    lengths = {f"{name}len": len(values[name]) for name in values}
+    context = ffi.new("argon2_context *", {**buffers, **lengths})
     context.version = ARGON2_VERSION
     context.t_cost, context.m_cost = cost.iterations, cost.memory_kib
     context.lanes = context.threads = cost.parallelism
     context.flags = lib.ARGON2_FLAG_CLEAR_PASSWORD | lib.ARGON2_FLAG_CLEAR_SECRET
     result = core(context, Type.ID.value)
-    if result in {lib.ARGON2_MEMORY_ALLOCATION_ERROR, lib.ARGON2_THREAD_FAIL}:
-        raise Unavailable(f"Argon2 answers: {error_to_str(result)}")
     if result != lib.ARGON2_OK:
-        raise ValueError(f"Argon2 answers: {error_to_str(result)}")
+        passing = result in {lib.ARGON2_MEMORY_ALLOCATION_ERROR, lib.ARGON2_THREAD_FAIL}
+        raise (Unavailable if passing else ValueError)(f"Argon2 answers: {error_to_str(result)}")
     return bytes(ffi.buffer(buffers["out"]))
 
 
@@ -226,8 +222,7 @@ def written(cost: Cost, salt: bytes, tag: bytes) -> str:
 
 def read(text: str) -> tuple[Cost, bytes, bytes]:
     """Read a PHC string of ours. Raises MalformedHash, also for a cost nobody would set."""
-    match = PHC.fullmatch(text)
-    if match is None:
+    if (match := PHC.fullmatch(text)) is None:
         raise MalformedHash("a stored hash is none that this server wrote")
     cost = Cost(*map(int, match.group(1, 2, 3)))
     salt, tag = base64.b64decode(f"{match[4]}=="), base64.b64decode(f"{match[5]}=")
@@ -241,27 +236,21 @@ def base64_text(value: bytes) -> str:
 
 
 def usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux: fewer in a cpuset
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    """Linux knows of cpusets."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def prepare() -> None:
-    """Make a thread of the pool ready. An error here would break the pool for good."""
-    with suppress(OSError, AttributeError, TypeError):
-        return_memory()
-    with suppress(OSError):
-        lower_priority()
+    """Make a thread of the pool ready; an error here would break the pool for good.
 
+    Memory: glibc gives that of a hash back when it ends; its arenas would keep it for ever.
+    Priority: Linux has a nice value per thread; elsewhere it is the whole server's.
+    """
+    with suppress(ImportError, OSError, AttributeError, TypeError):
+        import ctypes  # noqa: PLC0415 - for the first login
 
-def lower_priority() -> None:
-    """Linux has a nice value per thread; elsewhere it is the whole server's."""
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
     if sys.platform == "linux":
         thread = (os.PRIO_PROCESS, threading.get_native_id())
-        os.setpriority(*thread, max(NICE, os.getpriority(*thread)))
-
-
-def return_memory() -> None:
-    """Have glibc give a hash's memory back when it ends: its arenas would keep it for ever."""
-    import ctypes  # noqa: PLC0415 - for the first login
-
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
+        with suppress(OSError):
+            os.setpriority(*thread, max(NICE, os.getpriority(*thread)))

@@ -1,0 +1,56 @@
+"""Who a policy lets in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from picoauth.errors import AuthError, Denied
+from picoauth.problems import FORBIDDEN, TOKEN_MISSING
+from picoauth.routes import Guard, Request
+from picoauth.tokens import Access
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+
+class Policies:
+    """The kernel's guards; plugins add theirs by the hook `guards`."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    def guards(self) -> dict[str, Guard]:
+        return {
+            "public": self.anybody,
+            "flow": self.anybody,  # the handler takes the ticket, which is the credential
+            "session": self.session,
+            "fresh": self.fresh,
+        }
+
+    async def anybody(self, request: Request) -> Any:
+        return request.caller
+
+    async def session(self, request: Request) -> Access:
+        return self.auth.tokens.check(bearer(request.headers.get("authorization")))
+
+    async def fresh(self, request: Request) -> Access:
+        """A proof a few minutes old at most: of a second factor, if one is enrolled (V7.5.1)."""
+        access = await self.session(request)
+        await self.auth.require_fresh(access)
+        return access
+
+
+def bearer(header: str | None) -> str:
+    """The token of an `Authorization` header (RFC 6750, section 2.1). Raises Denied."""
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Denied(TOKEN_MISSING, headers={"WWW-Authenticate": "Bearer"})
+    return token.strip()
+
+
+async def admitted(guard: Guard, request: Request) -> Any:
+    """Ask the guard. Raises Denied where it answers nothing."""
+    principal = await guard(request)
+    if principal is None:
+        raise AuthError(FORBIDDEN)
+    return principal

@@ -1,0 +1,55 @@
+"""Rotation of refresh tokens: two tabs and lost answers are served, theft is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from picoauth.errors import Denied
+from picoauth.events import Caller, Events, RefreshReused
+from picoauth.problems import SESSION_ENDED
+from picoauth.revocations import Revocations
+from picoauth.sessions import Session, SessionStore
+
+
+class Rotation:
+    """Refreshing: at most one new generation per window, the same answer to all within it."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        events: Events,
+        revocations: Revocations,
+        window: int,
+        now: Callable[[], int],
+    ) -> None:
+        self.store = store
+        self.events = events
+        self.revocations = revocations
+        self.window = window
+        self.now = now
+
+    async def rotate(self, session_id: str, generation: int, caller: Caller) -> Session:
+        """The session to answer for. Raises Denied; ends the session of a token used again.
+
+        Two tabs that refresh at once, or a client that lost the answer, come with a
+        generation that is spent, but only just: they get what the first one got. Later
+        it is theft, and nobody can tell whose (RFC 9700, section 4.14.2).
+        """
+        now = self.now()
+        self.revocations.check(session_id)
+        rotated = await self.store.rotate(session_id, generation, now)
+        session = rotated or await self.store.get(session_id)
+        if session is None or not session.alive(now):
+            raise Denied(SESSION_ENDED)
+        spent = session.generation - generation
+        if rotated or (spent in (0, 1) and now - session.rotated_at < self.window):
+            return session
+        await self.stolen(session, caller)
+        raise Denied(SESSION_ENDED)
+
+    async def stolen(self, session: Session, caller: Caller) -> None:
+        event = RefreshReused(
+            at=self.now(), user_id=session.user_id, session_id=session.id, caller=caller
+        )
+        await self.events.commit(event, *await self.store.end(session.id))
+        await self.revocations.poll()

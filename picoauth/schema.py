@@ -1,0 +1,70 @@
+"""The kernel's own tables. Append only: what is here was applied somewhere."""
+
+KERNEL = (
+    """
+    create table users (
+        id text primary key, name text not null, locale text, created_at integer not null,
+        disabled_at integer, epoch integer not null, last_login_at integer
+    )
+    """,
+    """
+    create table identifiers (
+        user_id text not null references users(id) on delete cascade,
+        kind text not null, value text not null, display text not null, verified_at integer,
+        primary key (user_id, kind, value)
+    )
+    """,
+    """
+    create unique index identifiers_verified on identifiers (kind, value)
+     where verified_at is not null
+    """,
+    "create table retired_names (hash blob primary key, retired_at integer not null)",
+    """
+    create table enrolments (
+        id text primary key, user_id text not null references users(id) on delete cascade,
+        factor text not null, label text, confirmed_at integer, last_used_at integer
+    )
+    """,
+    "create index enrolments_user on enrolments (user_id)",
+    "create index enrolments_factor on enrolments (factor)",
+    """
+    create table sessions (
+        id text primary key, user_id text not null references users(id) on delete cascade,
+        epoch integer not null, generation integer not null, created_at integer not null,
+        rotated_at integer not null, idle_at integer not null, expires_at integer not null,
+        ended_at integer, auth_time integer not null, second_at integer, amr text not null,
+        address text, user_agent text
+    )
+    """,
+    "create index sessions_user on sessions (user_id)",
+    "create index sessions_idle on sessions (idle_at)",
+    """
+    create table tickets (
+        hash blob primary key, purpose text not null,
+        user_id text references users(id) on delete cascade,
+        data text not null, expires_at integer not null
+    )
+    """,
+    "create index tickets_user on tickets (user_id)",
+    "create index tickets_expiry on tickets (expires_at)",
+    """
+    create table signing_keys (
+        id text primary key, algorithm text not null, created_at integer not null,
+        sealed blob not null
+    )
+    """,
+    """
+    create table revocations (
+        session_id text primary key, revoked_at integer not null, expires_at integer not null
+    )
+    """,
+    "create index revocations_time on revocations (revoked_at)",
+    """
+    create table throttle (
+        key text primary key, failures integer not null, next_at integer not null,
+        updated_at integer not null
+    )
+    """,
+    "create index throttle_time on throttle (updated_at)",
+    "create table jobs (name text primary key, next_at integer not null)",
+)

@@ -1,0 +1,107 @@
+"""The default session store: rows of the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from picoauth.database import Database, Row, Statement
+from picoauth.sessions import Session
+from picoauth.settings import TokenSettings
+
+COLUMNS = """
+    id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
+    auth_time, second_at, amr, address, user_agent
+"""
+
+# At most once per window, and only while the session and its user live.
+ROTATE = f"""
+    update sessions set generation = generation + 1, rotated_at = ?,
+           idle_at = case when expires_at < ? then expires_at else ? end
+     where id = ? and generation = ? and rotated_at <= ?
+       and ended_at is null and idle_at > ? and expires_at > ?
+       and exists (select 1 from users u where u.id = user_id and u.disabled_at is null)
+    returning {COLUMNS}
+"""
+
+CHANGE = """
+    update sessions set generation = ?, rotated_at = ?, idle_at = ?, auth_time = ?, second_at = ?, amr = ?
+     where id = ? and generation = ? and ended_at is null
+"""
+
+REVOKE = """
+    insert into revocations (session_id, revoked_at, expires_at)
+    select id, ?, ? from sessions where ended_at is null and {which}
+        on conflict (session_id) do nothing
+"""
+
+
+class SqlSessions:
+    """Sessions in the database: what ends one joins the write that says why."""
+
+    def __init__(self, database: Database, settings: TokenSettings, now: Callable[[], int]) -> None:
+        self.database = database
+        self.settings = settings
+        self.now = now
+        stateless = settings.refresh == "stateless"
+        self.longest = settings.stateless_life if stateless else settings.access_life
+
+    async def put(self, session: Session) -> Sequence[Statement]:
+        s = session
+        sql = f"insert into sessions ({COLUMNS}) values ({', '.join('?' * 14)})"
+        args = (
+            *(s.id, s.user_id, s.epoch, s.generation, s.created_at, s.rotated_at, s.idle_at),
+            *(s.expires_at, s.ended_at, s.auth_time, s.second_at, json.dumps(s.amr)),
+            *(s.address, s.user_agent),
+        )
+        return [Statement(sql, args, rows=1)]
+
+    async def change(self, session: Session, generation: int) -> Sequence[Statement]:
+        s = session
+        times = (s.generation, s.rotated_at, s.idle_at, s.auth_time, s.second_at)
+        return [Statement(CHANGE, (*times, json.dumps(s.amr), s.id, generation), rows=1)]
+
+    async def end(self, session_id: str) -> Sequence[Statement]:
+        return self.ending("id = ?", session_id)
+
+    async def end_all(
+        self, user_id: str, *, keep: str | None, below_epoch: int
+    ) -> Sequence[Statement]:
+        return self.ending(
+            "user_id = ? and id <> ? and epoch < ?", user_id, keep or "", below_epoch
+        )
+
+    def ending(self, which: str, *args: str | int) -> Sequence[Statement]:
+        """Listed first, for what could still be accepted without a look at the row."""
+        now = self.now()
+        end = f"update sessions set ended_at = ? where ended_at is null and {which}"
+        revoke = Statement(REVOKE.format(which=which), (now, now + self.longest, *args))
+        return [revoke, Statement(end, (now, *args))]
+
+    async def get(self, session_id: str) -> Session | None:
+        sql = f"select {COLUMNS} from sessions where id = ?"
+        rows = await self.database.read(sql, (session_id,))
+        return session(rows[0]) if rows else None
+
+    async def rotate(self, session_id: str, generation: int, now: int) -> Session | None:
+        idle = now + self.settings.idle
+        args = (now, idle, idle, session_id, generation, now - self.settings.window, now, now)
+        [rows] = await self.database.write(Statement(ROTATE, args))
+        return session(rows[0]) if rows else None
+
+    async def list(self, user_id: str) -> Sequence[Session]:
+        sql = f"select {COLUMNS} from sessions where user_id = ? and ended_at is null order by id desc"
+        rows = await self.database.read(sql, (user_id,))
+        return [found for row in rows if (found := session(row)).alive(self.now())]
+
+
+def session(row: Row) -> Session:
+    names = [name.strip() for name in COLUMNS.split(",")]
+    members = dict(zip(names, row, strict=True))
+    return Session(**{**members, "amr": tuple(json.loads(members["amr"]))})
+
+
+def cleaning(now: int) -> Sequence[Statement]:
+    old = now - 86400
+    sql = "delete from sessions where expires_at < ? or idle_at < ? or ended_at < ?"
+    return [Statement(sql, (old, old, old))]

@@ -1,0 +1,240 @@
+"""Tests that keep the house as it is."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import picoauth
+from picoauth import Event, Plugin, problems
+from picoauth.cli import Cli, cli
+from picoauth.errors import Problem
+from picoauth.plugins import specs
+from picoauth.settings import Config, LoginSettings, ThrottleSettings, TokenSettings
+from picoauth.users_cli import users
+
+ROOT = Path(__file__).parent.parent
+KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
+SOURCES = [*KERNEL, *sorted(ROOT.glob("plugins/*/picoauth_*/*.py"))]
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+TESTS = "".join(
+    path.read_text(encoding="utf-8")
+    for path in [*ROOT.glob("tests/*.py"), *ROOT.glob("plugins/*/tests/*.py")]
+)
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(path: Path) -> Iterator[str]:
+    """Every call in a module, as it is written."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def events() -> list[type[Event]]:
+    found = (getattr(picoauth, name) for name in picoauth.__all__)
+    return [e for e in found if isinstance(e, type) and issubclass(e, Event) and e is not Event]
+
+
+def codes() -> list[str]:
+    """Every problem code, of the kernel and of first-party plugins."""
+    found = re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', "".join(p.read_text() for p in SOURCES))
+    assert found
+    return sorted(set(found))
+
+
+def test_public_names_exist() -> None:
+    """`__all__` is sorted, complete, and each name is there."""
+    assert sorted(set(picoauth.__all__)) == sorted(picoauth.__all__)
+    assert [name for name in picoauth.__all__ if not hasattr(picoauth, name)] == []
+
+
+@pytest.mark.parametrize("path", KERNEL, ids=lambda path: path.name)
+def test_kernel_modules_stay_small(path: Path) -> None:
+    """No kernel module is longer than 250 lines."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
+
+
+def test_proportions() -> None:
+    """The median module has at most 110 lines, the median function at most 8."""
+    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in KERNEL)
+    functions = sorted(
+        body_length(node)
+        for path in KERNEL
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert lengths[len(lengths) // 2] <= 110
+    assert functions[len(functions) // 2] <= 8
+
+
+def body_length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    if not body:
+        return 0
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_modules_say_what_they_own(path: Path) -> None:
+    """A module opens with one sentence."""
+    assert re.fullmatch(r"[^\n]+\.", (ast.get_docstring(tree(path)) or "").split("\n\n")[0])
+
+
+def imports(path: Path) -> set[str]:
+    """Kernel modules that a module needs when it is imported."""
+    found = set()
+    for node in tree(path).body:  # not those under TYPE_CHECKING, or within functions
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("picoauth"):
+            base = (node.module or "").removeprefix("picoauth").lstrip(".")
+            found |= {base} if base else {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_have_no_cycles() -> None:
+    """Kernel modules import each other in one direction."""
+    graph = {path.stem: imports(path) for path in KERNEL if path.stem != "__init__"}
+    done: set[str] = set()
+    while len(done) < len(graph):
+        free = {name for name, needs in graph.items() if name not in done and needs <= done}
+        assert free, f"a cycle among {sorted(graph.keys() - done)}"
+        done |= free
+
+
+def test_kernel_imports_no_plugin() -> None:
+    """Nothing in the kernel names a plugin's package."""
+    assert [
+        path.name
+        for path in KERNEL
+        if re.search(r"import picoauth_|from picoauth_", path.read_text())
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("plugins/*/picoauth_*/*.py")), ids=lambda p: p.name
+)
+def test_plugins_import_public_names(path: Path) -> None:
+    """First-party plugins import only what third parties may."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "picoauth":
+            assert node.module == "picoauth"
+            assert [a.name for a in node.names if a.name not in picoauth.__all__] == []
+
+
+def test_sessions_are_made_at_one_place() -> None:
+    """One function puts sessions into the store, and one makes users."""
+    puts = [path.name for path in SOURCES for call in calls(path) if call.endswith("sessions.put")]
+    made = [path.name for path in SOURCES for call in calls(path) if call == "Session"]
+    assert puts == ["logins.py"]
+    assert made == ["logins.py", "sqlsessions.py"]  # the mint, and the reading of a row
+    inserts = [path.name for path in SOURCES if "insert into users" in path.read_text()]
+    assert inserts == ["users.py"]
+
+
+def test_no_hook_takes_the_first_result() -> None:
+    """Every answer of every plugin counts: no firstresult, no wrappers."""
+    for name in specs(Plugin):
+        assert getattr(Plugin, name).picoauth_spec["firstresult"] is False
+    assert "hookwrapper" not in "".join(path.read_text() for path in SOURCES)
+
+
+CONSTANT = re.compile(r"[A-Z_]+|', '\.join\('\?' \* [^)]*\)\)?")
+COMPOSED = {  # what else goes into SQL: column names and conditions written in the same function
+    "sets",
+    "where",
+    "which",
+    "', '.join('?' * len(retired))",
+    "', '.join('?' * 14)",
+}
+
+
+def test_sql_is_made_of_constants() -> None:
+    """No value ever goes into the text of a statement: arguments are bound (D-1)."""
+    composed = set()
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.JoinedStr) and is_sql(node):
+                parts = [v.value for v in node.values if isinstance(v, ast.FormattedValue)]
+                composed |= {ast.unparse(part) for part in parts}
+    assert {part for part in composed if not re.fullmatch("[A-Z_]+", part)} - COMPOSED == set()
+
+
+def is_sql(node: ast.JoinedStr) -> bool:
+    first = node.values[0]
+    text = first.value if isinstance(first, ast.Constant) else ""
+    return bool(re.match(r"\s*(select|insert|update|delete)\s", str(text)))
+
+
+@pytest.mark.parametrize("name", sorted(specs(Plugin)))
+def test_hooks_are_documented(name: str) -> None:
+    """`docs/hooks.md` has each hook with its exact signature."""
+    function = getattr(Plugin, name)
+    signature = str(inspect.signature(function)).replace("'", "")
+    colour = "async def" if inspect.iscoroutinefunction(function) else "def"
+    assert f"### `{name}`\n\n```python\n{colour} {name}{signature}\n```\n" in DOCS["hooks.md"]
+
+
+@pytest.mark.parametrize("event", events(), ids=lambda event: event.__name__)
+def test_events_are_documented(event: type[Event]) -> None:
+    """`docs/events.md` names each event, and a test does."""
+    assert f"`{event.__name__}`" in DOCS["events.md"]
+    assert event.__name__ in TESTS
+
+
+@pytest.mark.parametrize("code", codes())
+def test_codes_are_documented(code: str) -> None:
+    """`docs/http.md` names each code, and a test does."""
+    assert f"`{code}`" in DOCS["http.md"]
+    assert f'"{code}"' in TESTS
+
+
+def test_kernel_codes_have_their_names() -> None:
+    """A problem's name in the source is its code in capitals."""
+    found = {n: p for n, p in vars(problems).items() if isinstance(p, Problem)}
+    assert {name for name, problem in found.items() if name != problem.code.upper()} == set()
+
+
+@pytest.mark.parametrize("kind", [Config, TokenSettings, LoginSettings, ThrottleSettings])
+def test_settings_are_documented(kind: type) -> None:
+    """`docs/configuration.md` names each setting."""
+    names = [name for name, f in kind.__dataclass_fields__.items() if f.metadata]  # type: ignore[attr-defined]
+    assert names
+    assert [name for name in names if f"`{name}`" not in DOCS["configuration.md"]] == []
+
+
+def test_commands_are_documented() -> None:
+    """The README or the docs name each command."""
+    text = "".join(DOCS.values())
+    assert isinstance(cli, Cli)
+    names = [*cli.commands, *(f"users {name}" for name in users.commands)]
+    assert [name for name in names if f"picoauth {name}" not in text] == []
+
+
+def test_nothing_names_a_registry_or_this_machine() -> None:
+    """No address of a package registry, and no path of one machine."""
+    words = ["pypi" + ".org", "pythonhosted" + ".org", "/ro" + "ot/", "/wo" + "rk/"]
+    texts = [
+        *SOURCES,
+        *ROOT.glob("*.*"),
+        *ROOT.glob("docs/*"),
+        *ROOT.glob(".ci/*"),
+        ROOT / "Makefile",
+    ]
+    hits = [
+        (path.name, word)
+        for path in texts
+        if path.is_file()
+        for word in words
+        if word in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert hits == []
