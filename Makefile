@@ -28,15 +28,16 @@ format: $(VENV)/.test  ## put the code into its form
 	$(BIN)/ruff check --fix
 
 $(VENV)/.venv:
-	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
-	$(PIP) --requirement requirements.txt
+	@$(PIP) --requirement requirements.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve
-	$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 .PHONY: help serve test check format

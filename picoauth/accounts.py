@@ -19,6 +19,7 @@ from picoauth.events import (
 )
 from picoauth.identifiers import identifier
 from picoauth.problems import NOT_FOUND, USERNAME_TAKEN
+from picoauth.throttle import Attempt
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -122,9 +123,15 @@ class Accounts:
             retiring = [self.auth.users.retiring(one) for one in found if one.kind == "username"]
             sql = "delete from users where id = ? and epoch = ?"
             deleting = Statement(sql, (user.id, user.epoch), rows=1)
-            await self.ended(event, [*await self.ending(user), *retiring, deleting])
+            forgetting = self.forgetting(user)
+            await self.ended(event, [*await self.ending(user), *retiring, *forgetting, deleting])
 
         await again(attempt)
+
+    def forgetting(self, user: User) -> Sequence[Statement]:
+        """Failures are counted under the user's id, which nothing may hold after a deletion."""
+        attempts = [Attempt("", user=user.id, factor=name) for name in self.auth.factors]
+        return [one for attempt in attempts for one in self.auth.limiter.succeeded(attempt)]
 
     async def ending(self, user: User) -> Sequence[Statement]:
         return await self.auth.sessions.end_all(user.id, keep=None, below_epoch=user.epoch + 1)

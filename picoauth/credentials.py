@@ -37,7 +37,7 @@ class Credentials:
     ) -> tuple[Session, dict[str, Any]]:
         """Write a changed session with its reason; again where a refresh came between.
 
-        Raises Denied if the session ended, and START_OVER if the rest conflicts.
+        Raises Denied if the session ended, and Conflict for `statements`.
         """
         for _ in range(TRIES):
             current = await self.session(session_id)
@@ -47,7 +47,7 @@ class Credentials:
                 return changed, await self.auth.events.commit(event, *statements, *changing)
             except Conflict as conflict:
                 if conflict.index < len(statements):
-                    raise Denied(START_OVER) from conflict
+                    raise
         raise Denied(START_OVER)
 
     async def session(self, session_id: str) -> Session:
@@ -96,12 +96,15 @@ class Credentials:
         )
         rise = Statement(RISE, (user.id, user.epoch), rows=1)
         now = self.auth.now()
-        current, replies = await self.change_session(
-            session_id,
-            lambda session: renewed(change(session), now),
-            event,
-            [*statements, rise, *ending],
-        )
+        try:
+            current, replies = await self.change_session(
+                session_id,
+                lambda session: renewed(change(session), now),
+                event,
+                [*statements, rise, *ending],
+            )
+        except Conflict as conflict:
+            raise Denied(START_OVER) from conflict
         await self.auth.revocations.poll()
         return {**await self.auth.tokens_for(user, current), **replies}
 

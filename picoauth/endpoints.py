@@ -9,7 +9,7 @@ from picoauth import checks
 from picoauth.account import Account
 from picoauth.errors import AuthError, Denied
 from picoauth.factors import Payload
-from picoauth.logins import Step
+from picoauth.flows import Step
 from picoauth.policies import bearer
 from picoauth.problems import (
     FACTOR_OUT_OF_PLACE,

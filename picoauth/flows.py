@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
-from picoauth.factors import Factor, Proof
+from picoauth.events import Caller
+from picoauth.factors import Factor, Payload, Proof
 from picoauth.problems import FLOW_ENDED, SESSION_ENDED, START_OVER, UNAVAILABLE
 from picoauth.sessions import Session
 from picoauth.users import User
@@ -72,6 +73,17 @@ class Flow:
     @property
     def factors(self) -> tuple[str, ...]:
         return tuple(done.factor for done in self.done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One request of a flow: which flow, and what the caller says for which factors."""
+
+    flow: str | None
+    payloads: Sequence[tuple[str, Payload]]
+    caller: Caller
+    session: Session | None = None
+    """Set where a session proves itself afresh, unset at a login."""
 
 
 class Flows:

@@ -10,7 +10,7 @@ from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.events import Caller, Event, LoginCompleted, LoginFailed, SteppedUp
 from picoauth.factors import Attemptee, Factor, Payload, Proof, Situation
-from picoauth.flows import Flow, Flows
+from picoauth.flows import Flow, Flows, Step
 from picoauth.problems import (
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
@@ -43,24 +43,14 @@ class Login:
     caller: Caller
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One request of a flow: which flow, and what the caller says for which factors."""
-
-    flow: str | None
-    payloads: Sequence[tuple[str, Payload]]
-    caller: Caller
-    session: Session | None = None
-    """Set where a session proves itself afresh, unset at a login."""
-
-
 @dataclass(frozen=True)
 class Proven:
-    """A flow with all the proofs it needs, and what they write."""
+    """A flow with new proofs, what they write, and the flow as it came."""
 
     flow: Flow
     user: User
     statements: Sequence[Statement]
+    before: Flow
 
 
 class Logins:
@@ -76,11 +66,14 @@ class Logins:
         """Ask a factor for its challenge; answer it with a flow."""
         [(name, payload)] = step.payloads
         flow = await self.flows.resume(step.flow, step.session)
-        factor = self.usable(flow, name)
         user = await self.flows.user(flow)
-        claimed = None if user else (await factor.identify(payload)).user
-        situation = Situation(user=user, claimed=claimed, state=None, caller=step.caller)
-        challenge = await factor.begin(situation, payload)
+        try:
+            factor = self.usable(flow, name)
+            claimed = None if user else (await factor.identify(payload)).user
+            situation = Situation(user=user, claimed=claimed, state=None, caller=step.caller)
+            challenge = await factor.begin(situation, payload)
+        except (AuthError, Unavailable) as refusal:
+            raise await self.flows.again(flow, name, refusal) from refusal
         flow = replace(flow, states={**flow.states, name: challenge.state})
         return {"flow": await self.flows.keep(flow), "challenge": dict(challenge.public)}
 
@@ -111,18 +104,22 @@ class Logins:
 
         guard = GUARD.format("last_login_at"), (proven.user.id, flow.epoch)
         statements = [*proven.statements, Statement(*guard, rows=1)]
-        current, replies = await self.auth.credentials.change_session(
-            session.id, changed, event, statements
-        )
+        try:
+            current, replies = await self.auth.credentials.change_session(
+                session.id, changed, event, statements
+            )
+        except Conflict as conflict:
+            raise await self.spent(proven, conflict) from conflict
         return {**await self.auth.access_for(proven.user, current), **replies}
 
     async def prove(self, step: Step) -> Proven:
         """Take every payload of the request. Raises AuthError where proofs are missing or wrong."""
-        flow = await self.flows.resume(step.flow, step.session)
+        flow = before = await self.flows.resume(step.flow, step.session)
         statements: list[Statement] = []
         for name, payload in step.payloads:
+            user = await self.flows.user(flow)  # raises START_OVER, which hands out no flow
             try:
-                proof = await self.proof(flow, name, payload, step.caller)
+                proof = await self.proof(flow, user, name, payload, step.caller)
             except (AuthError, Unavailable) as refusal:
                 raise await self.flows.again(flow, name, refusal, *statements) from refusal
             flow = flow.proven(self.factors[name], proof, self.auth.now())
@@ -130,24 +127,34 @@ class Logins:
         user = await self.flows.user(flow)
         if user is None:
             raise AuthError(FLOW_ENDED)
-        await self.enough(flow, user, statements)
-        return Proven(flow, user, statements)
+        proven = Proven(flow, user, statements, replace(before, states=flow.states))
+        await self.enough(proven)
+        return proven
 
-    async def enough(self, flow: Flow, user: User, statements: Sequence[Statement]) -> None:
+    async def enough(self, proven: Proven) -> None:
         """Raises AuthError with the flow and the factors that would complete it."""
-        enrolments = await self.auth.users.enrolments(user.id)
+        flow = proven.flow
+        enrolments = await self.auth.users.enrolments(proven.user.id)
         if self.rule.complete(flow, enrolments):
             return
         try:
-            secret = await self.flows.keep(flow, *statements)
+            secret = await self.flows.keep(flow, *proven.statements)
         except Conflict as conflict:
-            raise Denied(self.factors[flow.factors[-1]].refused) from conflict
+            raise await self.spent(proven, conflict) from conflict
         raise AuthError(MORE_NEEDED, flow=secret, next=self.rule.next(flow, enrolments))
 
-    async def proof(self, flow: Flow, name: str, payload: Payload, caller: Caller) -> Proof:
+    async def spent(self, proven: Proven, conflict: Conflict) -> AuthError | Unavailable:
+        """A proof was spent since it was looked at, or else the account changed."""
+        if conflict.index >= len(proven.statements):
+            return Denied(START_OVER)
+        name = proven.flow.factors[-1]
+        return await self.flows.again(proven.before, name, Denied(self.factors[name].refused))
+
+    async def proof(
+        self, flow: Flow, user: User | None, name: str, payload: Payload, caller: Caller
+    ) -> Proof:
         """Throttle, verify, and see that the proof is of the flow's user."""
         factor = self.usable(flow, name)
-        user = await self.flows.user(flow)
         who = Attemptee(user=user) if user else await factor.identify(payload)
         attempt = Attempt(ROUTE, caller.address, self.attempted(who), name)
         await self.auth.limiter.attempt(attempt)
@@ -230,9 +237,7 @@ class Logins:
         try:
             return await self.auth.events.commit(event, *proven.statements, *rest)
         except Conflict as conflict:
-            if conflict.index < len(proven.statements):
-                raise Denied(self.factors[proven.flow.factors[-1]].refused) from conflict
-            raise Denied(START_OVER) from conflict
+            raise await self.spent(proven, conflict) from conflict
 
     def usable(self, flow: Flow, name: str) -> Factor:
         factor = self.factors.get(name)

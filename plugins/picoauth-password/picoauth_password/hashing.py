@@ -30,12 +30,7 @@ PHC = re.compile(
     r"(?a)\$argon2id\$v=19\$m=([1-9]\d{0,6}),t=([1-9]\d?),p=([1-9]\d?)"
     r"\$([A-Za-z0-9+/]{22})\$([A-Za-z0-9+/]{43})"
 )
-TO_SPACE = str.maketrans(
-    dict.fromkeys(
-        "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
-        " ",
-    )
-)
+TO_SPACE = dict.fromkeys([0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " ")
 """Unicode's other spaces (Zs), spelt out: a newer Python must not change what a password is."""
 
 
@@ -236,7 +231,6 @@ def base64_text(value: bytes) -> str:
 
 
 def usable_cores() -> int:
-    """Linux knows of cpusets."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
