@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from picoauth import (
-    Attemptee,
     Auth,
     AuthError,
     Challenge,

@@ -1,5 +1,7 @@
 """Tests of the hasher: Argon2, stored forms, the queue, and what nobody may learn from it."""
 
+# ruff: noqa: INP001 - pytest imports this file by its path
+
 from __future__ import annotations
 
 import asyncio
@@ -163,7 +165,7 @@ def test_argon2id_takes_an_empty_password_and_nul() -> None:
     tags = {
         argon2id(password, bytes(16), NEW, CHEAP) for password in (b"", b"\0", b"a\0b", b"a\0c")
     }
-    assert 4 == len(tags)
+    assert len(tags) == 4
 
 
 def test_argon2id_wipes_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +183,7 @@ def test_argon2id_wipes_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     password, pepper = b"correct horse", bytes(NEW)
     argon2id(password, bytes(16), pepper, CHEAP)
     assert [bytes(13), bytes(32)] == after
-    assert b"correct horse" == password, "the caller's own is not touched"
+    assert password == b"correct horse", "the caller's own is not touched"
     assert pepper == NEW
 
 
@@ -204,7 +206,7 @@ def test_argon2id_without_memory_or_threads_is_unavailable(
 
 def test_argon2id_with_impossible_input_is_an_error() -> None:
     """What Argon2 itself refuses is said in its own words."""
-    with pytest.raises(ValueError, match="^Argon2 answers: Salt is too short$"):
+    with pytest.raises(ValueError, match=r"^Argon2 answers: Salt is too short$"):
         argon2id(b"password", b"short", NEW, CHEAP)
 
 
@@ -261,7 +263,7 @@ def test_hasher_refuses_what_argon2_cannot_do(cost: Cost) -> None:
 @pytest.mark.parametrize("peppers", [{}, {"new": b""}, {"new": NEW, "old": OLD[:31]}])
 def test_hasher_refuses_missing_and_short_peppers(peppers: dict[str, bytes]) -> None:
     """An empty pepper would quietly make hashes that the database alone lets guess (P-6)."""
-    with pytest.raises(ValueError, match="^there must be a pepper, and each must have 32 bytes$"):
+    with pytest.raises(ValueError, match=r"^there must be a pepper, and each must have 32 bytes$"):
         Hasher(peppers, CHEAP)
 
 
@@ -288,7 +290,7 @@ async def test_hash_is_phc_with_a_salt_of_16_and_a_tag_of_32_bytes() -> None:
     assert len(prefix) + 43 == len(stored.hash)
     assert (Cost(16, 2, 2), b"\xff" * 16) == (cost, salt)
     assert argon2id(b"correct horse", salt, NEW, cost) == tag
-    assert "new" == stored.pepper_id
+    assert stored.pepper_id == "new"
 
 
 async def test_hash_has_a_salt_of_its_own_each_time() -> None:
@@ -336,14 +338,14 @@ async def test_pepper_rotation() -> None:
     with hasher(peppers={"new": NEW, "old": OLD}) as rotated:
         await rotated.verify(old, "correct horse")
         new = await rotated.hash("correct horse")
-        assert ("old", "new") == (old.pepper_id, new.pepper_id)
+        assert (old.pepper_id, new.pepper_id) == ("old", "new")
         assert rotated.outdated(old)
         assert not rotated.outdated(new)
     with hasher(peppers={"new": NEW}) as after:
         await after.verify(new, "correct horse")
         with pytest.raises(MissingPepper) as caught:
             await after.verify(old, "correct horse")
-    assert ("old",) == caught.value.args
+    assert caught.value.args == ("old",)
 
 
 async def test_missing_pepper_is_never_a_wrong_password(
@@ -354,7 +356,7 @@ async def test_missing_pepper_is_never_a_wrong_password(
     with hasher() as made:
         with pytest.raises(MissingPepper):
             await made.verify(Stored(GOOD, "gone"), "correct horse")
-        assert [] == calls
+        assert calls == []
         assert 9 * made.pool._max_workers == places(made)
 
 
@@ -409,8 +411,8 @@ async def test_empty_password_never_matches(
     with hasher() as made:
         with pytest.raises(WrongPassword):
             await made.verify(stored, "")
-        assert 1 == len(calls)
-        with pytest.raises(ValueError, match="^an empty password is none$"):
+        assert len(calls) == 1
+        with pytest.raises(ValueError, match=r"^an empty password is none$"):
             await made.hash("")
 
 
@@ -484,12 +486,12 @@ async def test_malformed_hash_is_an_operators_fault(
 ) -> None:
     """A hash out of a tampered database is neither run nor called a wrong password."""
     with hasher() as made:
-        with pytest.raises(MalformedHash, match="^a stored hash ") as caught:
+        with pytest.raises(MalformedHash, match=r"^a stored hash ") as caught:
             await made.verify(Stored(text, "new"), "correct horse")
         with pytest.raises(MalformedHash):
             made.outdated(Stored(text, "new"))
     assert "AAAA" not in str(caught.value), "the hash itself reaches no log"
-    assert [] == calls
+    assert calls == []
     assert not issubclass(MalformedHash, WrongPassword)
 
 
@@ -609,11 +611,11 @@ async def test_lone_surrogates_are_a_value_error(password: str) -> None:
     """What is no text is refused by an error that does not hold the password."""
     with hasher(workers=1) as made:
         for refused in (made.hash(password), made.verify(None, password)):
-            with pytest.raises(ValueError, match="^a password must not have lone surr") as caught:
+            with pytest.raises(ValueError, match=r"^a password must not have lone surr") as caught:
                 await refused
             assert type(caught.value) is ValueError
             assert caught.value.__context__ is None
-        assert 9 == places(made)
+        assert places(made) == 9
 
 
 async def test_long_passwords_are_never_cut() -> None:
@@ -634,14 +636,14 @@ async def test_queue_is_bounded(slow: Slow) -> None:
         async with flood(made, 8) as tasks:
             await slow.wait_begun(2)
             for refused in (made.hash("one more"), made.verify(None, "one more")):
-                with pytest.raises(Unavailable, match="^too many passwords wait ") as caught:
+                with pytest.raises(Unavailable, match=r"^too many passwords wait ") as caught:
                     await refused
-                assert 1 == caught.value.retry_after
+                assert caught.value.retry_after == 1
             slow.gate.set()
             await asyncio.gather(*tasks)
-        assert 2 == slow.most
+        assert slow.most == 2
         assert {f"password {number}".encode() for number in range(8)} == set(slow.passwords)
-        assert 8 == places(made)
+        assert places(made) == 8
 
 
 async def test_queue_of_nothing(slow: Slow) -> None:
@@ -651,7 +653,7 @@ async def test_queue_of_nothing(slow: Slow) -> None:
             with pytest.raises(Unavailable):
                 await made.hash("one more")
             slow.gate.set()
-        assert 1 == places(made)
+        assert places(made) == 1
 
 
 async def test_event_loop_is_free_while_argon2_runs(slow: Slow) -> None:
@@ -668,16 +670,16 @@ async def test_cancelled_while_waiting_frees_the_place(slow: Slow) -> None:
     with hasher(workers=1, queue=2) as made:
         async with flood(made, 3) as tasks:
             await slow.wait_begun()
-            assert 0 == places(made)
+            assert places(made) == 0
             tasks[1].cancel()
             with pytest.raises(asyncio.CancelledError):
                 await tasks[1]
-            assert 1 == places(made)
+            assert places(made) == 1
             last = asyncio.create_task(made.hash("instead"))
             slow.gate.set()
             await asyncio.gather(tasks[0], tasks[2], last)
-        assert [b"password 0", b"password 2", b"instead"] == slow.passwords
-        assert 3 == places(made)
+        assert slow.passwords == [b"password 0", b"password 2", b"instead"]
+        assert places(made) == 3
 
 
 async def test_cancelled_while_waiting_lets_go_of_the_password(slow: Slow) -> None:
@@ -688,7 +690,7 @@ async def test_cancelled_while_waiting_lets_go_of_the_password(slow: Slow) -> No
             tasks[1].cancel()
             await asyncio.wait([tasks[1]])
             left = made.pool._work_queue.get_nowait()
-            assert ([],) == left.args
+            assert left.args == ([],)
             slow.gate.set()
 
 
@@ -704,7 +706,7 @@ async def test_cancelled_while_running_keeps_the_place(slow: Slow) -> None:
                 await made.hash("one more")
             slow.gate.set()
             made.close()
-            assert 1 == places(made)
+            assert places(made) == 1
 
 
 async def test_cancelled_before_it_begins_takes_no_place(slow: Slow) -> None:
@@ -713,8 +715,8 @@ async def test_cancelled_before_it_begins_takes_no_place(slow: Slow) -> None:
         task = asyncio.create_task(made.hash("correct horse"))
         task.cancel()
         await asyncio.wait([task])
-        assert 9 == places(made)
-        assert [] == slow.passwords
+        assert places(made) == 9
+        assert slow.passwords == []
 
 
 async def test_place_is_free_when_the_caller_hears_of_it(slow: Slow) -> None:
@@ -739,7 +741,7 @@ async def test_error_of_the_work_frees_the_place(
         for _ in range(3):
             (result,) = await asyncio.gather(outcome(made), return_exceptions=True)
             assert error is result
-        assert 1 == places(made)
+        assert places(made) == 1
 
 
 async def outcome(hasher: Hasher) -> BaseException | None:
@@ -765,14 +767,14 @@ async def test_without_a_new_thread_it_is_unavailable_and_leaves_nothing(
             with monkeypatch.context() as patch:
                 patch.setattr(threading.Thread, "start", no_thread)
                 for _ in range(10):
-                    with pytest.raises(Unavailable, match="^passwords cannot be hashed now$"):
+                    with pytest.raises(Unavailable, match=r"^passwords cannot be hashed now$"):
                         await made.hash("refused")
-            assert 3 == places(made)
+            assert places(made) == 3
             slow.gate.set()
             await asyncio.gather(*tasks)
             await made.hash("another")
-        assert [b"password 0", b"another"] == slow.passwords
-        assert 4 == places(made)
+        assert slow.passwords == [b"password 0", b"another"]
+        assert places(made) == 4
 
 
 def no_thread(_: threading.Thread) -> None:
@@ -789,29 +791,44 @@ async def test_random_cancellations_balance() -> None:
                         task.cancel()
                     await asyncio.sleep(0)
         made.close()
-        assert 42 == places(made)
+        assert places(made) == 42
 
 
 # Closing
 
 
-async def test_close_lets_the_running_end_and_refuses_the_waiting(slow: Slow) -> None:
+def closings(monkeypatch: pytest.MonkeyPatch, hasher: Hasher) -> threading.Semaphore:
+    """Released by each call of close() that has come to waiting for the threads."""
+    begun = threading.Semaphore(0)
+    shutdown = hasher.pool.shutdown
+
+    def watched() -> None:
+        begun.release()
+        shutdown()
+
+    monkeypatch.setattr(hasher.pool, "shutdown", watched)
+    return begun
+
+
+async def test_close_lets_the_running_end_and_refuses_the_waiting(
+    monkeypatch: pytest.MonkeyPatch, slow: Slow
+) -> None:
     """At the server's end no caller hangs, none is cancelled, and no thread stays."""
     with hasher(workers=1, queue=3) as made:
+        begun = closings(monkeypatch, made)
         async with flood(made, 4) as tasks:
             await slow.wait_begun()
             closing = asyncio.create_task(asyncio.to_thread(made.close))
-            while not made.closed:
-                await asyncio.sleep(0)
+            assert await asyncio.to_thread(begun.acquire, timeout=60)
             slow.gate.set()
             await closing
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(results[0], Stored)
-        assert ["the server stops"] * 3 == [str(result) for result in results[1:]]
+        assert [str(result) for result in results[1:]] == ["the server stops"] * 3
         assert {Unavailable} == {type(result) for result in results[1:]}
-        assert [b"password 0"] == slow.passwords
+        assert slow.passwords == [b"password 0"]
         assert not [thread for thread in made.pool._threads if thread.is_alive()]
-        assert 4 == places(made)
+        assert places(made) == 4
 
 
 async def test_hash_after_close_is_unavailable() -> None:
@@ -822,14 +839,15 @@ async def test_hash_after_close_is_unavailable() -> None:
                 await made.hash("correct horse")
             made.close()
             for late in (made.hash("correct horse"), made.verify(None, "correct horse")):
-                with pytest.raises(Unavailable, match="^passwords cannot be hashed now$"):
+                with pytest.raises(Unavailable, match=r"^passwords cannot be hashed now$"):
                     await late
-            assert 9 == places(made)
+            assert places(made) == 9
 
 
-async def test_close_by_several_at_once(slow: Slow) -> None:
+async def test_close_by_several_at_once(monkeypatch: pytest.MonkeyPatch, slow: Slow) -> None:
     """Closing twice, and from several threads while a hash runs, waits and raises nothing."""
     with hasher(workers=1) as made:
+        begun = closings(monkeypatch, made)
         async with flood(made, 1) as tasks:
             await slow.wait_begun()
             together = threading.Barrier(4)
@@ -840,10 +858,10 @@ async def test_close_by_several_at_once(slow: Slow) -> None:
 
             with ThreadPoolExecutor(4) as threads:
                 closing = [threads.submit(close) for _ in range(4)]
-                while not made.closed:
-                    await asyncio.sleep(0)
+                for _ in closing:
+                    assert await asyncio.to_thread(begun.acquire, timeout=60)
                 slow.gate.set()
-            assert [None] * 4 == [each.result() for each in closing]
+            assert [each.result() for each in closing] == [None] * 4
             assert isinstance(await tasks[0], Stored)
         made.close()
 
@@ -861,7 +879,7 @@ print(sorted(name for name in sys.modules if "argon2" in name), threading.active
 hasher.close()
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "[] 1\n" == run.stdout
+    assert run.stdout == "[] 1\n"
 
 
 def test_workers_are_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -869,16 +887,16 @@ def test_workers_are_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 6})
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     with hasher() as made:
-        assert (3, 27) == (made.pool._max_workers, places(made))
+        assert (made.pool._max_workers, places(made)) == (3, 27)
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert 5 == hashing.usable_cores()
+    assert hashing.usable_cores() == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert 1 == hashing.usable_cores()
+    assert hashing.usable_cores() == 1
 
 
 def test_no_workers_are_an_error() -> None:
     """A pool of nobody would make every login wait for ever."""
-    with pytest.raises(ValueError, match="^max_workers must be greater than 0$"):
+    with pytest.raises(ValueError, match=r"^max_workers must be greater than 0$"):
         Hasher({"new": NEW}, CHEAP, workers=0)
 
 
@@ -949,7 +967,7 @@ def test_memory_is_asked_back_from_glibc(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(ctypes, "CDLL", Library)
     prepared()
-    assert [(-3, 1048576)] == asked
+    assert asked == [(-3, 1048576)]
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError, ImportError])
