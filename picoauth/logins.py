@@ -157,11 +157,11 @@ class Logins:
         factor = self.usable(flow, name)
         who = Attemptee(user=user) if user else await factor.identify(payload)
         attempt = Attempt(ROUTE, caller.address, self.attempted(who), name)
-        await self.auth.limiter.attempt(attempt)
         situation = Situation(
             user=user, claimed=who.user, state=flow.states.get(name), caller=caller
         )
         try:
+            await self.auth.limiter.attempt(attempt)
             proof = await factor.verify(situation, payload)
             if proof.user.disabled_at is not None or (user and user.id != proof.user.id):
                 raise Denied(factor.refused)

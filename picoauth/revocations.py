@@ -37,16 +37,17 @@ class Revocations:
             raise Denied(SESSION_ENDED)
 
     async def poll(self) -> None:
-        """Learn what was revoked, here or by another process."""
+        """Learn what was revoked, here or by another process. Nothing is ever unlearnt early."""
         now = self.now()
         whole = abs(now - self.read_whole_at) >= WHOLE
         sql = "select session_id, expires_at from revocations where revoked_at >= ? and expires_at > ?"
         since = 0 if whole else self.looked_at - OVERLAP
         rows = await self.database.read(sql, (since, now))
-        kept = {} if whole else self.ended
-        self.ended = kept | dict(rows)
+        self.ended.update(rows)
         self.looked_at = now
-        self.read_whole_at = now if whole else self.read_whole_at
+        if whole:
+            self.read_whole_at = now
+            self.ended = {session_id: end for session_id, end in self.ended.items() if end > now}
 
     async def forever(self, *also: Callable[[], Awaitable[None]]) -> None:
         """Poll for ever, with whatever `also` must be as fresh. A failure is logged once."""

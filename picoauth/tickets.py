@@ -85,4 +85,4 @@ def digest(secret: str) -> bytes:
 
 
 def cleaning(now: int) -> Statement:
-    return Statement("delete from tickets where expires_at < ?", (now - 86400,))
+    return Statement("delete from tickets where expires_at < ?", (now - 3600,))

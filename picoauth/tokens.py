@@ -55,10 +55,14 @@ class Access:
     user_id: str
     session_id: str
     expires_at: int
-    claims: Mapping[str, Any]
-    body: bytes
-    """The claims as JSON, ready to be answered."""
     key_id: str
+    body: bytes
+    """The claims as JSON, ready to be answered; that is all that is remembered of them."""
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        claims: Mapping[str, Any] = json.loads(self.body)
+        return claims
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class Tokens:
         if claims.get("iss") != self.config.public_url or claims.get("aud") != self.config.audience:
             raise invalid()
         body = json.dumps(claims).encode()
-        return Access(claims["sub"], claims["sid"], claims["exp"], claims, body, key.id)
+        return Access(claims["sub"], claims["sid"], claims["exp"], key.id, body)
 
     def key_of(self, token: str) -> SigningKey:
         """Find the key by the token's whole header, which must be one that we write.
