@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import httpx
+
 from picoauth import (
+    Attemptee,
     Auth,
     AuthError,
     Challenge,
@@ -21,10 +24,13 @@ from picoauth import (
     Route,
     Situation,
     Statement,
+    Unavailable,
     described,
     hookimpl,
     problems,
 )
+from picoauth.testing import Server
+from picoauth.testing.server import PASSWORD
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,16 @@ class CodeFactor(Factor):
         self.table = table
 
     async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+        if payload.get("hint") == "down":
+            raise Unavailable("the sender of codes is down", retry_after=7)
         return Challenge({"hint": payload.get("hint", "six digits")}, {"asked": True})
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         user, code = situation.user, payload.get(self.name)
         if user is None or not isinstance(code, str):
             raise Denied(self.refused)
+        if code == "down":
+            raise Unavailable("the box that knows codes is down", retry_after=7)
         sql = f"select enrolment_id from {self.table} where user_id = ? and code = ?"
         rows = await self.auth.database.read(sql, (user.id, code))
         if not rows:
@@ -155,9 +165,75 @@ class KeyPlugin(Plugin[NoSettings]):
         )
 
 
+class LinkFactor(Factor):
+    """A link that was mailed: everyone has it, nobody enrols it."""
+
+    name: ClassVar[str] = "link"
+    starts: ClassVar[bool] = True
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def begin(self, situation: Situation, payload: Payload) -> Challenge:
+        """The test reads the mail of whom `identify` found; the state is nobody's else."""
+        user = situation.user or situation.claimed
+        return Challenge({"sent": True}, {"user_id": user.id if user else None})
+
+    async def identify(self, payload: Payload) -> Attemptee:
+        typed = str(payload.get("to", ""))
+        return Attemptee(user=await self.auth.users.find("username", typed), typed=typed)
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        user_id = (situation.state or {}).get("user_id")
+        user = await self.auth.users.get(user_id) if user_id else None
+        if user is None or payload.get("clicked") is not True:
+            raise Denied(self.refused)
+        return Proof(user=user, amr=("swk",))
+
+
+class LinkPlugin(Plugin[NoSettings]):
+    """Offers links."""
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [LinkFactor(self.auth)]
+
+
 PLUGINS: dict[str, type[Plugin[Any]]] = {
     "code": CodePlugin,
     "spare": SparePlugin,
     "key": KeyPlugin,
+    "link": LinkPlugin,
 }
 SETTINGS = 'plugins = ["password", "code", "spare", "key"]'
+EVERY = 'plugins = ["password", "code", "spare", "key", "link"]'
+PATIENT = "\n[throttle]\nfailures = 1000"
+FIRST = {"username": "ann", "password": PASSWORD}
+WRONG = {"username": "ann", "password": "not the password"}
+
+
+async def enrol(server: Server, *codes: str, table: str = "code") -> dict[str, Any]:
+    """Give Ann codes in one login; answers the newest tokens."""
+    tokens = await server.login()
+    for code in codes:
+        path = f"/{table}/enrol"
+        answer = await server.post(path, {"code": code}, token=tokens["access_token"])
+        assert answer.status_code == 200, answer.text
+        tokens = answer.json()
+    return tokens
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str | None]:
+    """Status and stable code; None stands for an answer that is no problem."""
+    return answer.status_code, answer.json().get("code") if answer.content else None
+
+
+async def step(server: Server, flow: str | None = None, **body: Any) -> httpx.Response:
+    """One step of a login."""
+    return await server.post("/auth/login", {**({"flow": flow} if flow else {}), **body})
+
+
+async def count(server: Server, table: str) -> int:
+    rows = await server.auth.database.read(f"select count(*) from {table}")
+    found: int = rows[0][0]
+    return found

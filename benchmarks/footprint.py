@@ -1,0 +1,97 @@
+"""Memory, start and installed size of one process.
+
+A fresh virtual environment without pip and setuptools gets copies of the kernel and the
+password plugin with their dependencies; what it holds then is the installed size, bytecode
+included, apparent bytes. From it a server is started five times: the least time from the
+start of the process to its first answer. Then, in one process: resident memory (VmRSS) after
+one login and one refresh, and again two seconds after 200 other users, whose rows an earlier
+process made, logged in at once, each trying again while the queue is full (503).
+MB are 10^6 bytes. `--quick` measures the environment that runs this, and no installed size.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+from client import message
+from measure import PICOAUTH, Figure, Server, folder, main, person, register, serving, together
+
+ROOT = Path(__file__).parent.parent
+BURST = 200
+COPIED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "tests", ".*")
+
+
+def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command line says
+    with folder() as path:
+        return measured(path) if quick else [*installed(path), *measured(path, path / "venv/bin")]
+
+
+def installed(path: Path) -> Sequence[Figure]:
+    """Make the environment, and weigh it."""
+    sources = [path / "kernel", path / "password"]
+    for source, where in zip(sources, (ROOT, ROOT / "plugins/picoauth-password"), strict=True):
+        source.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            if (where / name).exists():
+                shutil.copy(where / name, source)
+        for package in where.glob("picoauth*/__init__.py"):
+            shutil.copytree(package.parent, source / package.parent.name, ignore=COPIED)
+    venv.create(path / "venv", with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(path / "venv"), "install", "--quiet"]
+    constraints = ["--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *constraints, *map(str, sources)], check=True)
+    size = sum(file.lstat().st_size for file in (path / "venv/lib").rglob("*") if file.is_file())
+    return [Figure("installed beside Python", size / 1e6, "MB", most=60)]
+
+
+def measured(path: Path, scripts: Path = PICOAUTH.parent) -> Sequence[Figure]:
+    data = path / "data"
+    data.mkdir()
+    command = [str(scripts / "picoauth"), "serve"]
+    names = [f"user{number}" for number in range(BURST)]
+    with serving(data, command) as server:
+        register(server, ["ann", *names])
+    starts = []
+    for _ in range(5):
+        with serving(data, command, wait=False) as server:
+            starts.append(server.ready())
+    with serving(data, command) as server:
+        client = server.client()
+        tokens = client.ask("POST", "/auth/login", person("ann"))
+        client.ask("POST", "/jwt/refresh", token=tokens["refresh_token"])
+        before = server.resident()
+        burst(server, names)
+        time.sleep(2)
+        after = server.resident()
+    return [
+        Figure("RSS after one login and one refresh", before, "MB", most=60),
+        Figure("start to first answer, least of 5", min(starts), "s", most=1),
+        Figure(f"RSS after {BURST} concurrent logins: more", after - before, "MB", most=25),
+    ]
+
+
+def burst(server: Server, names: Sequence[str]) -> None:
+    clients = [server.client() for _ in names]
+
+    def login(index: int) -> None:
+        raw, status = message("POST", "/auth/login", person(names[index])), 503
+        while status == 503:
+            clients[index].send(raw)
+            status = clients[index].receive().status
+            time.sleep(0.5 if status == 503 else 0)
+        if status != 200:
+            raise RuntimeError(f"a login of the burst is answered {status}")
+
+    together(len(names), login)
+    for client in clients:
+        client.close()
+
+
+if __name__ == "__main__":
+    main(__doc__, work)
