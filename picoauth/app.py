@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import quart
 from quart import Quart
@@ -30,9 +31,9 @@ from picoauth.routes import EdgeRoute, Guard, Listener, Reply, Request, Route
 from picoauth.settings import Config
 from picoauth.throttle import Attempt
 
+T = TypeVar("T")
+
 STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: BODY_TOO_LARGE}
-BODY_TIME = 10
-"""Seconds in which a body has to arrive (H-7)."""
 
 
 @dataclass(frozen=True)
@@ -54,50 +55,47 @@ class Application:
             raise ConfigError(
                 "plugins: none of those listed offers a way to log in: add one, such as password."
             )
-        self.edge: Sequence[EdgeRoute] = [*edge.routes(auth), *auth.plugins.flat("edge")]
-        self.routes = self.registered()
+        self.edge, self.routes = self.registered()
         self.quart = self.build()
         by_key = {(route.method, route.path): route for route in self.edge}
         self.http = Http(
             auth.config, auth.secrets.random, by_key, cast("Asgi", self.quart), auth.measured
         )
 
-    def registered(self) -> Sequence[Registered]:
+    def registered(self) -> tuple[Sequence[EdgeRoute], Sequence[Registered]]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
         guards = Policies(self.auth).guards() | self.auth.plugins.unique("guards", dict)
-        theirs = [(n, r) for n, routes in self.auth.plugins.collect("routes") for r in routes]
-        owners = {(route.method, route.path): "picoauth" for route in self.edge}
-        found = []
-        for owner, route in [*(("picoauth", route) for route in endpoints.routes(self)), *theirs]:
-            key = (route.method, route.path)
-            if key in owners:
-                raise ConfigError(
-                    f"{route.method} {route.path} is a route of {owners[key]} and of {owner}: "
-                    "list one of them."
-                )
+        edges = [*owned("picoauth", edge.routes(self.auth)), *self.contributed("edge")]
+        routes = [*owned("picoauth", endpoints.routes(self)), *self.contributed("routes")]
+        check_clashes([*edges, *routes])
+        for owner, route in routes:
             if route.policy not in guards:
                 raise ConfigError(
                     f"{route.method} {route.path} of {owner} has the policy {route.policy!r}, "
                     "which nothing guards: name one that exists, or list the plugin that has it."
                 )
-            owners[key] = owner
-            found.append(Registered(route, guards[route.policy], owner))
-        return found
+        found = [Registered(route, guards[route.policy], owner) for owner, route in routes]
+        return [route for _, route in edges], found
+
+    def contributed(self, hook: str) -> list[tuple[str, Any]]:
+        """What plugins declare by a hook of sequences, with whose it is."""
+        return [
+            pair for name, items in self.auth.plugins.collect(hook) for pair in owned(name, items)
+        ]
 
     def build(self) -> Quart:
         app = Quart("picoauth", static_folder=None, template_folder=None)
         app.config.update(
             MAX_CONTENT_LENGTH=http.BODY_LIMIT,
-            BODY_TIMEOUT=BODY_TIME,
+            BODY_TIMEOUT=http.BODY_TIME,
             PROVIDE_AUTOMATIC_OPTIONS=False,
         )
         app.url_map.merge_slashes = False
         app.register_error_handler(Exception, failed)
         for registered in self.routes:
-            route = registered.route
-            path = route.path.replace("{", "<").replace("}", ">")
-            name = f"{route.method} {path}".replace(".", "-")  # Quart's endpoints have no dots
-            app.add_url_rule(path, name, self.view(registered), methods=[route.method])
+            rule(app, registered.route, self.view(registered))
+        for route in self.edge:  # answered before; here so that other methods are a 405
+            rule(app, route, None)
         return app
 
     def view(self, registered: Registered) -> Callable[..., Awaitable[quart.Response]]:
@@ -173,6 +171,29 @@ class Application:
         for event in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{event}.complete"})
+
+
+def owned(owner: str, items: Iterable[T]) -> list[tuple[str, T]]:
+    return [(owner, item) for item in items]
+
+
+def check_clashes(routes: Sequence[tuple[str, Route | EdgeRoute]]) -> None:
+    """Two routes of one method and shape: `/a/{id}` and `/a/{name}` are the same to a client."""
+    owners: dict[tuple[str, str], str] = {}
+    for owner, route in routes:
+        key = (route.method, re.sub(r"\{\w+\}", "{}", route.path))
+        if key in owners:
+            raise ConfigError(
+                f"{route.method} {route.path} is a route of {owners[key]} and of {owner}: "
+                "list one of them."
+            )
+        owners[key] = owner
+
+
+def rule(app: Quart, route: Route | EdgeRoute, view: Any) -> None:
+    path = route.path.replace("{", "<").replace("}", ">")
+    name = f"{route.method} {path}".replace(".", "-")  # Quart's endpoints have no dots
+    app.add_url_rule(path, name, view, methods=[route.method])
 
 
 def create_app(config: Config) -> Application:

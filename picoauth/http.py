@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -15,8 +16,11 @@ from picoauth.events import Caller
 from picoauth.figures import Figures
 from picoauth.problems import (
     AMBIGUOUS_TOKEN,
+    BAD_REQUEST,
     BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
     CONFLICT,
+    HTTP_VERSION,
     INTERNAL_ERROR,
     INVALID_HOST,
     UNAVAILABLE,
@@ -36,7 +40,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 BODY_LIMIT = 64 * 1024
+"""Bytes."""
+BODY_TIME = 10
+"""Seconds in which a body has to arrive (H-7)."""
 URL_LIMIT = 8 * 1024
+"""Bytes of path and query together."""
+HTTP_1 = ("1.0", "1.1")
 
 SECURITY: Headers = (
     (b"cache-control", b"no-store"),
@@ -118,37 +127,37 @@ class Http:
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         caller = self.caller(scope, headers)
-        dress = self.dress(headers, caller)
-        route = self.edge.get((scope["method"], scope["path"]))
-        label, status = route.path if route else "other", 0
-
-        async def dressed(message: MutableMapping[str, Any]) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                present = {name for name, _ in message["headers"]}
-                more = [header for header in dress if header[0] not in present]
-                message = {**message, "headers": [*message["headers"], *more]}
-            await send(message)
-
+        outlet = Outlet(send, self.dress(headers, caller))
         try:
             self.check(scope, headers)
-            preflight = self.cors.preflight(scope["method"], headers)
-            if preflight is not None:
-                await answer(dressed, 204, preflight, b"")
-            elif route is not None:
-                read = reader(receive)
-                query = scope["query_string"]
-                request = EdgeRequest(caller=caller, headers=headers, read=read, query=query)
-                reply = await route.handler(request)
-                await answer(dressed, reply.status, reply.headers, reply.body)
-            else:
-                scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
-                await self.inner(scope, receive, dressed)
-                label = scope.get("picoauth.route", label)
+            scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
+            await self.dispatch(scope, receive, outlet, headers)
         except Exception as error:  # noqa: BLE001 - answered as a problem; an unknown one is logged
-            await answer(dressed, *problem(error, caller.request_id))
-        self.figures.add(label, status, time.perf_counter() - began)
+            await answer(outlet, *problem(error, caller.request_id))
+        label = scope.get("picoauth.route", "other")
+        self.figures.add(label, outlet.status, time.perf_counter() - began)
+
+    async def dispatch(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+    ) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        route = self.edge.get((method, scope["path"]))
+        if route is not None:
+            scope["picoauth.route"] = route.path
+            request = EdgeRequest(
+                caller=scope["picoauth.caller"],
+                headers=headers,
+                read=reader(receive),
+                query=scope["query_string"],
+            )
+            reply = await route.handler(request)
+            await answer(send, reply.status, reply.headers, reply.body)
+            return
+        preflight = self.cors.preflight(method, headers)
+        if preflight is not None:
+            await answer(send, 204, preflight, b"")
+            return
+        await self.inner(scope, receive, send)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None
@@ -161,15 +170,40 @@ class Http:
         return [*self.security, *self.cors.headers(headers), request_id]
 
     def check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse a foreign or doubled host, and what is too long to look at (H-3, H-7)."""
+        """Refuse what two readers could read differently, and what is too long to look at.
+
+        A foreign or doubled host (H-3), two tokens (K-15), a body of two lengths (H-8), and
+        HTTP/2, which a proxy that forwards `Upgrade: h2c` would let past its own rules (H-7).
+        """
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > URL_LIMIT:
             raise AuthError(URL_TOO_LONG)
+        if scope["http_version"] not in HTTP_1:
+            raise AuthError(HTTP_VERSION)
         names = [name for name, _ in scope["headers"]]
         host = headers.get(b"host", b"").decode("latin-1")
         if names.count(b"host") != 1 or hostname(host) not in self.hosts:
             raise AuthError(INVALID_HOST)
         if names.count(b"authorization") > 1:
             raise AuthError(AMBIGUOUS_TOKEN)
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            raise AuthError(BAD_REQUEST, headers={"Connection": "close"})
+
+
+class Outlet:
+    """The way out of one request: adds the headers that every answer has, and notes the status."""
+
+    def __init__(self, send: Send, headers: Headers) -> None:
+        self.send = send
+        self.headers = headers
+        self.status = 0
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = {name for name, _ in message["headers"]}
+            more = [header for header in self.headers if header[0] not in present]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await self.send(message)
 
 
 def hostname(host: str) -> str:
@@ -180,13 +214,21 @@ def hostname(host: str) -> str:
 
 def reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
     async def read(limit: int) -> bytes:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > limit:
-                raise AuthError(BODY_TOO_LARGE)
-        return body
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                return await whole(receive, limit)
+        except TimeoutError as error:
+            raise AuthError(BODY_TOO_SLOW) from error
 
     return read
+
+
+async def whole(receive: Receive, limit: int) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise AuthError(BODY_TOO_LARGE)
+    return body

@@ -42,3 +42,4 @@ UNSUPPORTED_MEDIA_TYPE = Problem(
 TOO_MANY_ATTEMPTS = Problem(429, "too_many_attempts", "Too many attempts: try again later.")
 INTERNAL_ERROR = Problem(500, "internal_error", "Something went wrong here.")
 UNAVAILABLE = Problem(503, "unavailable", "This cannot be done right now: try again.")
+HTTP_VERSION = Problem(505, "http_version", "Only HTTP/1.1 is spoken here.")
