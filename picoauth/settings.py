@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from picoauth.errors import ConfigError
+from picoauth.formats import (
+    LOOPBACK,
+    check_address,
+    check_host,
+    check_mode,
+    check_name,
+    check_network,
+    check_origin,
+    check_unique,
+    check_url,
+)
 from picoauth.shapes import Seconds, described
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be a URL such as https://auth.example.com")
-    if parts.query or parts.fragment or parts.username or url.endswith("/"):
-        raise ValueError("must end without a slash, and have no user, query or fragment")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ValueError("must begin with https:// (http:// is for loopback only)")
-
-
-def check_origins(origins: Sequence[str]) -> None:
-    for origin in origins:
-        parts = urlsplit(origin)
-        if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https"):
-            raise ValueError(f'has "{origin}", which is not an origin such as https://example.com')
-
-
-def check_networks(networks: Sequence[str]) -> None:
-    for network in networks:
-        try:
-            _ = network == "unix" or ipaddress.ip_network(network)
-        except ValueError as error:
-            raise ValueError(
-                f'has "{network}", which is no address, no network and not "unix"'
-            ) from error
-
-
-def check_mode(mode: str) -> None:
-    if mode.strip("01234567"):
-        raise ValueError('must be an octal number such as "0660"')
-
-
-def check_plugins(names: Sequence[str]) -> None:
-    for name in names:
-        if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-            raise ValueError(f'has "{name[:64]}", which is not the name of a plugin')
-        if names.count(name) > 1:
-            raise ValueError(f'names "{name}" twice')
+SECRET = "picoauth.secret"  # noqa: S105 - the name of a file
+"""Where the root secret is, unless the settings say so."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +68,9 @@ class TokenSettings:
     algorithm: Literal["ES256", "ES512", "EdDSA", "HS256"] = described(
         "How access tokens are signed (RFC 7518, RFC 8037).", default="ES256"
     )
-    audience: str | None = described("`aud` of access tokens; `public_url` if unset.", default=None)
+    audience: str | None = described(
+        "`aud` of access tokens; `public_url` if unset.", default=None, least=1
+    )
     access_life: Seconds = described(
         "Life of an access token.", default=Seconds(600), least=10, most=900
     )
@@ -139,7 +111,9 @@ class LoginSettings:
 class ThrottleSettings:
     """`[throttle]`: delays after failed logins, per account and factor."""
 
-    failures: int = described("The first failure that is followed by a delay.", default=10, least=1)
+    failures: int = described(
+        "The first failure that is followed by a delay.", default=10, least=1, most=1_000_000
+    )
     longest: Seconds = described("Delays double up to.", default=Seconds(900), least=1)
 
 
@@ -148,34 +122,43 @@ class Config:
     """Everything that the kernel was told."""
 
     plugins: tuple[str, ...] = described(
-        "The plugins that are on, in this order.", check=check_plugins
+        "The plugins that are on, in this order.", each=check_name, check=check_unique
     )
     public_url: str = described(
         "Where users reach the server: issuer of tokens, base of every link.",
         default="http://127.0.0.1:8100",
         check=check_url,
     )
-    bind: tuple[str, ...] = described("Where to listen.", default=("unix:picoauth.sock",), least=1)
-    admin_bind: tuple[str, ...] = described("Where to listen for administration.", default=())
+    bind: tuple[str, ...] = described(
+        "Where to listen.", default=("unix:picoauth.sock",), least=1, each=check_address
+    )
+    admin_bind: tuple[str, ...] = described(
+        "Where to listen for administration.", default=(), each=check_address
+    )
     socket_mode: str = described(
         "Mode of unix sockets.", default="0660", least=3, most=4, check=check_mode
     )
-    socket_group: str | None = described("Group that owns unix sockets.", default=None)
+    socket_group: str | None = described("Group that owns unix sockets.", default=None, least=1)
     database: str = described(
-        "A file, or the address of a server that a plugin speaks to.", default="picoauth.db"
+        "A file, or the address of a server that a plugin speaks to.",
+        default="picoauth.db",
+        least=1,
     )
-    secret: tuple[Secret, ...] = described("The root secret, or several, newest first.", default=())
+    secret: tuple[Secret, ...] = described(
+        "The root secret, or several, newest first.", default=(), least=1
+    )
     trusted_proxies: tuple[str, ...] = described(
         'Addresses or networks whose X-Forwarded-For is believed; "unix" for the unix socket.',
         default=(),
-        check=check_networks,
+        each=check_network,
     )
     allowed_hosts: tuple[str, ...] = described(
         "Names that requests may be addressed to; by default that of `public_url`, and loopback.",
         default=(),
+        each=check_host,
     )
     cors_origins: tuple[str, ...] = described(
-        "Origins of pages that may call from a browser.", default=(), check=check_origins
+        "Origins of pages that may call from a browser.", default=(), each=check_origin
     )
     ignore_factors: tuple[str, ...] = described(
         "Enrolled factors that no longer count, though their plugin is off.", default=()

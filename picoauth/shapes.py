@@ -17,6 +17,8 @@ Seconds = NewType("Seconds", int)
 """A span of time: a whole number of seconds, or in TOML also "10m", "24h", "14d"."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 10 * 365 * 86400
+"""Seconds of the longest span that means anything."""
 KINDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -27,13 +29,14 @@ def described(
     least: int | None = None,
     most: int | None = None,
     check: Callable[[Any], None] | None = None,
+    each: Callable[[Any], None] | None = None,
 ) -> Any:
     """A dataclass field with its documentation and its bounds.
 
-    `least` and `most` bound a number, or the length of a text in code points;
-    `check` raises ValueError with what is wrong ("must be ...").
+    `least` and `most` bound a number, the length of a text in code points, or of a list;
+    `check` raises ValueError with what is wrong ("must be ..."), `each` does so for one item.
     """
-    metadata = {"text": text, "least": least, "most": most, "check": check}
+    metadata = {"text": text, "least": least, "most": most, "check": check, "each": each}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -59,7 +62,7 @@ class Shaper:
             self.wrong(where, "must be a table" if where else "must be an object")
             return None
         fields = {field.name: field for field in dataclasses.fields(cast("Any", cls)) if field.init}
-        for name in value.keys() - fields.keys():
+        for name in sorted(value.keys() - fields.keys()):
             self.wrong(join(where, name), f"is unknown{suggest(name, fields.keys())}")
         members = {name: self.member(cls, field, value, where) for name, field in fields.items()}
         return None if self.problems else self.finish(cls, members, where)
@@ -76,8 +79,11 @@ class Shaper:
     ) -> Any:
         here = join(where, field.name)
         if field.name in value:
-            result = self.convert(hints(cls)[field.name], value[field.name], here)
-            return None if result is None else self.bounded(result, field.metadata, here)
+            kind, before = hints(cls)[field.name], len(self.problems)
+            result = self.convert(kind, value[field.name], here)
+            if result is None or len(self.problems) > before:
+                return None
+            return self.bounded(kind, result, field.metadata, here)
         if field.default_factory is not dataclasses.MISSING:
             return field.default_factory()
         if field.default is dataclasses.MISSING:
@@ -91,9 +97,16 @@ class Shaper:
             return self.generic(kind, value, where)
         if dataclasses.is_dataclass(kind):
             return self.build(cast("type[Any]", kind), value, where)
-        if kind is Any or type(value) is kind:
-            return value
-        return self.wrong(where, f"must be {KINDS[kind]}")
+        return value if kind is Any else self.plain(kind, value, where)
+
+    def plain(self, kind: Any, value: object, where: str) -> Any:
+        if kind not in KINDS:
+            raise TypeError(f"{kind!r} is no type that a setting or a body can have")
+        if type(value) is not kind:
+            return self.wrong(where, f"must be {KINDS[kind]}")
+        if isinstance(value, str) and "\0" in value:  # ends a text early in C: in a path, a name
+            return self.wrong(where, "must not have a NUL")
+        return value
 
     def generic(self, kind: Any, value: object, where: str) -> Any:
         origin, args = typing.get_origin(kind), typing.get_args(kind)
@@ -103,7 +116,9 @@ class Shaper:
             return value if value in args else self.wrong(where, f"must be one of {words(args)}")
         if origin is tuple:
             return self.items(args[0], value, where)
-        return self.mapping(args[1], value, where)
+        if origin in (dict, Mapping):
+            return self.mapping(args[1], value, where)
+        raise TypeError(f"{kind!r} is no type that a setting or a body can have")
 
     def call(self, converter: Callable[[object], Any], value: object, where: str) -> Any:
         try:
@@ -125,17 +140,19 @@ class Shaper:
             return self.wrong(where, "must be a table")
         return {name: self.convert(kind, item, join(where, name)) for name, item in value.items()}
 
-    def bounded(self, value: Any, metadata: Mapping[str, Any], where: str) -> Any:
+    def bounded(self, kind: Any, value: Any, metadata: Mapping[str, Any], where: str) -> Any:
         least, most = metadata.get("least"), metadata.get("most")
         size = len(value) if isinstance(value, str | tuple) else value
-        units: Mapping[type, str] = {str: " characters", tuple: " items"}
-        unit = units.get(type(value), "")
         if least is not None and size < least:
-            return self.wrong(where, f"must be at least {least}{unit}")
+            return self.wrong(where, amount(kind, value, "at least", least))
         if most is not None and size > most:
-            return self.wrong(where, f"must be at most {most}{unit}")
-        check = metadata.get("check") or (lambda _: None)
-        self.call(check, value, where)
+            return self.wrong(where, amount(kind, value, "at most", most))
+        check, each, before = metadata.get("check"), metadata.get("each"), len(self.problems)
+        if each:
+            for n, item in enumerate(value):
+                self.call(each, item, f"{where}[{n}]")
+        if check and len(self.problems) == before:
+            self.call(check, value, where)
         return value
 
     def wrong(self, where: str, sentence: str) -> Any:
@@ -143,14 +160,25 @@ class Shaper:
         self.problems.append((where, sentence))
 
 
+def amount(kind: Any, value: Any, bound: str, number: int) -> str:
+    """`must be at most 900 seconds`, `must have at least 1 item`."""
+    if kind is Seconds:
+        return f"must be {bound} {number} seconds"
+    if isinstance(value, int):
+        return f"must be {bound} {number}"
+    noun = "character" if isinstance(value, str) else "item"
+    return f"must have {bound} {number} {noun}{'' if number == 1 else 's'}"
+
+
 def seconds(value: object) -> Seconds:
     """Read a span of time. Raises ValueError."""
-    if type(value) is int:
-        return Seconds(value)
-    match = re.fullmatch(r"(\d{1,9})([smhd])", value) if isinstance(value, str) else None
-    if match is None:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
+    if match is None and type(value) is not int:
         raise ValueError('must be a number of seconds, or a text such as "10m", "24h" or "14d"')
-    return Seconds(int(match[1]) * UNITS[match[2]])
+    span = int(match[1]) * UNITS[match[2]] if match else cast("int", value)
+    if span > LONGEST:
+        raise ValueError("must be ten years at most")
+    return Seconds(span)
 
 
 @cache
@@ -163,5 +191,6 @@ def words(values: Collection[object]) -> str:
 
 
 def join(where: str, name: str) -> str:
-    """`[smtp].port` in settings, `address.city` in a body; a foreign name is cut short."""
-    return f"{where}.{name[:64]}" if where else name[:64]
+    """`[smtp].port` in settings, `address.city` in a body; a foreign name is cut and escaped."""
+    short = name[:64] if name.isprintable() else ascii(name[:64])
+    return f"{where}.{short}" if where else short
