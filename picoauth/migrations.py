@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 
 from picoauth.database import Database, Statement
-from picoauth.errors import ConfigError, Conflict
+from picoauth.errors import ConfigError, Conflict, Unavailable
+from picoauth.schema import TABLES
 
 LEDGER = Statement(
     """
@@ -19,34 +20,62 @@ LEDGER = Statement(
 )
 
 TABLE = re.compile(
-    r"\s*(?:create\s+table\s+(?:if\s+not\s+exists\s+)?|alter\s+table\s+|drop\s+table\s+"
-    r"|create\s+(?:unique\s+)?index\s+\w+\s+on\s+|insert\s+into\s+|update\s+|delete\s+from\s+)"
-    r'"?(\w+)"?',
+    r"\s*(?:create\s+table\s+(?:if\s+not\s+exists\s+)?|alter\s+table\s+"
+    r"|drop\s+(?:table|index)\s+(?:if\s+exists\s+)?"
+    r"|create\s+(?:unique\s+)?index\s+(?:if\s+not\s+exists\s+)?\w+\s+on\s+"
+    r'|insert\s+into\s+|update\s+|delete\s+from\s+)"?(\w+)',
     re.IGNORECASE,
 )
-USER_ID = re.compile(r"\buser_id\s+text\b([^,]*)", re.IGNORECASE)
-CASCADE = re.compile(r"references\s+users\s*\(\s*id\s*\)\s+on\s+delete\s+cascade", re.IGNORECASE)
+RENAMED = re.compile(r'\brename\s+to\s+"?(\w+)', re.IGNORECASE)
+COMMENT = re.compile(r"--[^\n]*")
+COLUMN = re.compile(r'\buser_id"?\s+(?:text|int|integer|blob|real|any)\b([^,]*)', re.IGNORECASE)
+FOREIGN_KEY = re.compile(r'\bforeign\s+key\s*\(\s*"?user_id"?\s*\)([^,]*)', re.IGNORECASE)
+REFERENCE = re.compile(r'\breferences\s+"?(\w+)"?\s*(?:\([^)]*\))?([^,]*)', re.IGNORECASE)
+CASCADE = re.compile(r"\bon\s+delete\s+cascade\b", re.IGNORECASE)
 
 
 def check(plugin: str, statements: Sequence[str]) -> None:
-    """Refuse tables of a name that isn't the plugin's, and rows that would outlive their user.
+    """Refuse tables that aren't the plugin's, and rows that would outlive or hold their user.
 
     Raises ConfigError.
     """
-    prefix = plugin.replace("-", "_")
     for number, sql in enumerate(statements, 1):
-        found = TABLE.match(sql)
-        table = found[1].lower() if found else None
-        if table is None or not (table == prefix or table.startswith(f"{prefix}_")):
-            raise ConfigError(
-                f"Migration {number} of plugin {plugin} changes "
-                f"{table or 'something that is no table'}: its tables are named {prefix} or {prefix}_…"
+        bare = COMMENT.sub("", sql)
+        wrong = foreign(plugin.replace("-", "_"), bare) or holding(bare)
+        if wrong:
+            raise ConfigError(f"Migration {number} of plugin {plugin} {wrong}")
+
+
+def foreign(prefix: str, sql: str) -> str | None:
+    """What is wrong with the names of the tables that a statement changes."""
+    names = [found[1].lower() for found in (TABLE.match(sql), RENAMED.search(sql)) if found]
+    for name in names or ["something that is no table"]:
+        if name in TABLES:
+            return f"changes {name}, which is the kernel's: its tables need other names."
+        if name != prefix and not name.startswith(f"{prefix}_"):
+            return f"changes {name}: its tables are named {prefix} or {prefix}_…"
+    return None
+
+
+def holding(sql: str) -> str | None:
+    """What is wrong with the references of a statement: deleting a user is one statement."""
+    for table, rest in REFERENCE.findall(sql):
+        if table.lower() in TABLES and not CASCADE.search(rest):
+            return (
+                f"refers to {table} without `on delete cascade`, so that no user with such a row "
+                f"could be deleted: write `references {table}(id) on delete cascade`."
             )
-        if any(not CASCADE.search(column[1]) for column in USER_ID.finditer(sql)):
-            raise ConfigError(
-                f"Migration {number} of plugin {plugin} keeps a user_id that outlives the user: "
-                "write `user_id text … references users(id) on delete cascade`."
-            )
+    keys = " ".join(FOREIGN_KEY.findall(sql))
+    if any("users" not in referred(column + keys) for column in COLUMN.findall(sql)):
+        return (
+            "keeps a user_id that outlives the user: "
+            "write `user_id text … references users(id) on delete cascade`."
+        )
+    return None
+
+
+def referred(definition: str) -> list[str]:
+    return [table.lower() for table, _ in REFERENCE.findall(definition)]
 
 
 async def pending(database: Database, owner: str, statements: Sequence[str]) -> int:
@@ -73,17 +102,31 @@ async def migrate(
     """Apply what is missing, all or nothing; answers what was applied. Raises ConfigError."""
     done = await pending(database, owner, statements)
     missing = statements[done:]
-    writes = [
-        each
-        for number, sql in enumerate(missing, done + 1)
-        for each in (entry(owner, number, sql, now), Statement(sql))
-    ]
+    if not missing:
+        return ()
+    entries = [entry(owner, done + n, sql, now) for n, sql in enumerate(missing, 1)]
+    writes = [each for pair in zip(entries, map(Statement, missing), strict=True) for each in pair]
     try:
         await database.write(*writes)
-    except Conflict:  # another process was faster
-        await pending(database, owner, statements)
-        return ()
+    except Conflict as conflict:
+        place, of_rows = divmod(conflict.index, 2)
+        if of_rows:
+            raise failed(
+                owner, f"the rows that are there break number {done + place + 1}"
+            ) from conflict
+        return await migrate(database, owner, statements, now)  # another process was faster
+    except Unavailable:
+        raise
+    except Exception as error:
+        raise failed(owner, error) from error
     return missing
+
+
+def failed(owner: str, reason: object) -> ConfigError:
+    return ConfigError(
+        f"The migrations of {owner} failed, and nothing was changed: {reason}. "
+        "Install another version of it."
+    )
 
 
 def entry(owner: str, number: int, sql: str, now: int) -> Statement:

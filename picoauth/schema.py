@@ -1,5 +1,24 @@
 """The kernel's own tables. Append only: what is here was applied somewhere."""
 
+TABLES = frozenset(
+    {
+        "users",
+        "identifiers",
+        "retired_names",
+        "enrolments",
+        "sessions",
+        "tickets",
+        "signing_keys",
+        "resource_servers",
+        "revocations",
+        "throttle",
+        "outbox",
+        "jobs",
+        "migrations",
+    }
+)
+"""Names that are the kernel's, also of tables that are still to come."""
+
 KERNEL = (
     """
     create table users (
