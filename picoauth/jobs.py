@@ -14,16 +14,22 @@ log = logging.getLogger("picoauth.jobs")
 LEAP = 3600
 """Seconds that the wall clock may run ahead of the monotonic one before jobs wait (FT-1)."""
 
+# Later than a lease's end, not at it, because clocks are read in whole seconds. A lease that
+# ends beyond all reason was taken by a clock that was ahead: it holds nothing up.
 LEASE = """
     insert into jobs (name, next_at) values (?, ?)
-        on conflict (name) do update set next_at = excluded.next_at where jobs.next_at <= ?
+        on conflict (name) do update set next_at = excluded.next_at
+        where jobs.next_at < ? or jobs.next_at > ?
     returning name
 """
 
 
 @dataclass(frozen=True)
 class Job:
-    """`run` is called every so many seconds, by one process; it must bear being cut off."""
+    """`run` is called every so many seconds, by one process at a time.
+
+    After `every` seconds it is cut off, since another process may then begin: it must bear that.
+    """
 
     name: str
     every: int
@@ -47,20 +53,16 @@ class Jobs:
         self.offset = now() - monotonic()
 
     async def forever(self, pause: float = 5) -> None:
-        while True:
-            await self.once()
-            await asyncio.sleep(pause)
+        """Look every `pause` seconds what is due. A job that takes long holds no other up."""
+        async with asyncio.TaskGroup() as rounds:
+            while True:
+                rounds.create_task(self.once())
+                await asyncio.sleep(pause)
 
     async def once(self) -> None:
-        if self.leapt():
-            return
-        for job in self.jobs:
-            try:
-                await self.attempt(job)
-            except Unavailable as error:
-                log.warning("job %s has to wait: %s", job.name, error)
-            except Exception:
-                log.exception("job %s failed", job.name)
+        """Run what is due. Whatever a job does wrong stays with it."""
+        if not self.leapt():
+            await asyncio.gather(*(self.attempt(job) for job in self.jobs))
 
     def leapt(self) -> bool:
         offset = self.now() - self.monotonic()
@@ -70,7 +72,21 @@ class Jobs:
         return leap > LEAP
 
     async def attempt(self, job: Job) -> None:
+        limit = asyncio.timeout(job.every)
+        try:
+            async with limit:  # counted from before the lease
+                if await self.leased(job):
+                    await job.run()
+        except Unavailable as error:
+            log.warning("job %s has to wait: %s", job.name, error)
+        except Exception:
+            if limit.expired():
+                log.error("job %s was cut off after %d s", job.name, job.every)  # noqa: TRY400 - where it stood says nothing
+            else:
+                log.exception("job %s failed", job.name)
+
+    async def leased(self, job: Job) -> bool:
         now = self.now()
-        lease = Statement(LEASE, (job.name, now + job.every, now))
-        if (await self.database.write(lease))[0]:
-            await job.run()
+        end = now + job.every
+        lease = Statement(LEASE, (job.name, end, now, end + LEAP))
+        return bool((await self.database.write(lease))[0])
