@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from picoauth.database import Database, Statement
 from picoauth.errors import Denied, Unavailable
 from picoauth.problems import SESSION_ENDED
+
+Learn: TypeAlias = Callable[[], Awaitable[None]]
 
 log = logging.getLogger("picoauth.revocations")
 OVERLAP = 15
@@ -42,26 +45,19 @@ class Revocations:
         whole = abs(now - self.read_whole_at) >= WHOLE
         sql = "select session_id, expires_at from revocations where revoked_at >= ? and expires_at > ?"
         since = 0 if whole else self.looked_at - OVERLAP
-        rows = await self.database.read(sql, (since, now))
+        rows = await self.database.read(sql, (since, now), slow=whole)
         self.ended.update(rows)
         self.looked_at = now
         if whole:
             self.read_whole_at = now
             self.ended = {session_id: end for session_id, end in self.ended.items() if end > now}
 
-    async def forever(self, *also: Callable[[], Awaitable[None]]) -> None:
-        """Poll for ever, with whatever `also` must be as fresh. A failure is logged once."""
-        failed = False
+    async def forever(self, *also: Learn) -> None:
+        """Poll for ever, with whatever `also` must be as fresh. No failure ends it."""
+        failing: set[Learn] = set()
         while True:
-            try:
-                await self.poll()
-                for refresh in also:
-                    await refresh()
-                failed = False
-            except Unavailable as error:
-                if not failed:
-                    log.warning("revocations are not up to date: %s", error)
-                failed = True
+            for learn in (self.poll, *also):
+                await attempt(learn, failing)
             await asyncio.sleep(PAUSE)
 
     async def stale(self) -> str | None:
@@ -70,6 +66,18 @@ class Revocations:
         return (
             "The list of revoked sessions is not up to date: see why the database is not reachable."
         )
+
+
+async def attempt(learn: Learn, failing: set[Learn]) -> None:
+    """Learn, or log why not: once, until it works again."""
+    try:
+        await learn()
+        failing.discard(learn)
+    except Exception as error:
+        if learn not in failing:
+            bug = None if isinstance(error, Unavailable) else error
+            log.warning("revocations or keys are not up to date: %s", error, exc_info=bug)
+        failing.add(learn)
 
 
 def cleaning(now: int) -> Statement:
