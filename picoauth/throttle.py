@@ -15,15 +15,16 @@ IDLE = 86400
 """Seconds after which failures are forgotten."""
 
 # Counted before anything is checked, so that parallel guesses cannot pass the limit (A-2).
+# A delay beyond the longest comes from a clock that was ahead: it keeps nobody out (FT-1).
 COUNT = """
-    insert into throttle (key, failures, next_at, updated_at) values (?, 1, 0, ?)
+    insert into throttle (key, failures, next_at, updated_at) values (?, 1, ?, ?)
         on conflict (key) do update set
             failures = throttle.failures + 1, updated_at = excluded.updated_at,
             next_at = case
                 when throttle.failures + 1 < ? then 0
                 when throttle.failures + 1 < ? then excluded.updated_at + (1 << (throttle.failures + 1 - ?))
                 else excluded.updated_at + ? end
-        where throttle.next_at <= excluded.updated_at
+        where throttle.next_at <= excluded.updated_at or throttle.next_at > excluded.updated_at + ?
     returning failures
 """
 
@@ -68,7 +69,9 @@ class AccountLimiter:
         if attempt.user is None:
             return
         key, free, longest = self.key(attempt), self.settings.failures, self.settings.longest
-        args = (key, self.now(), free, free + longest.bit_length(), free, longest)
+        now, doubling = self.now(), free + longest.bit_length()
+        first = (key, now + 1 if free == 1 else 0, now)
+        args = (*first, free, doubling, free, longest, longest)
         [counted] = await self.database.write(Statement(COUNT, args))
         if not counted:
             raise await self.refusal(key)
