@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from picoauth.errors import Denied
+from picoauth.errors import Conflict, Denied
 from picoauth.events import Caller, Events, RefreshReused
 from picoauth.problems import SESSION_ENDED
 from picoauth.revocations import Revocations
@@ -48,8 +48,17 @@ class Rotation:
         raise Denied(SESSION_ENDED)
 
     async def stolen(self, session: Session, caller: Caller) -> None:
+        """End the session and say so, once, however often the spent token comes at once."""
         event = RefreshReused(
             at=self.now(), user_id=session.user_id, session_id=session.id, caller=caller
         )
-        await self.events.commit(event, *await self.store.end(session.id))
+        still = await self.store.change(session, session.generation)
+        try:
+            await self.events.commit(event, *still, *await self.store.end(session.id))
+        except Conflict as conflict:
+            if conflict.index >= len(still):
+                raise
+            current = await self.store.get(session.id)
+            if current is not None and current.alive(self.now()):  # rotated, and not ended yet
+                await self.stolen(current, caller)
         await self.revocations.poll()

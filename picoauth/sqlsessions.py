@@ -44,7 +44,7 @@ class SqlSessions:
         self.settings = settings
         self.now = now
         stateless = settings.refresh == "stateless"
-        self.longest = settings.stateless_life if stateless else settings.access_life
+        self.longest = max(settings.access_life, settings.stateless_life if stateless else 0)
 
     async def put(self, session: Session) -> Sequence[Statement]:
         s = session

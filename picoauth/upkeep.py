@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from picoauth import revocations, sqlsessions, throttle, tickets
 from picoauth.checks import Check
+from picoauth.errors import Unavailable
 from picoauth.jobs import Job
 
 if TYPE_CHECKING:
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 
 
 def checks(auth: Auth) -> Sequence[Check]:
-    async def reachable() -> None:
-        await auth.database.read("select 1 from users where id = ''")
+    async def reachable() -> str | None:
+        try:
+            await auth.database.read("select 1 from users where id = ''")
+        except Unavailable as error:
+            return f"The database cannot be read: {error}. See to its file and its disk."
+        return None
 
     return [Check("database", reachable), Check("revocations", auth.revocations.stale)]
 
