@@ -75,6 +75,15 @@ class Flow:
         return tuple(done.factor for done in self.done)
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """A proof of this request that is not written yet: the flow before it, and what it writes."""
+
+    before: Flow
+    factor: str
+    statements: Sequence[Statement]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One request of a flow: which flow, and what the caller says for which factors."""
@@ -99,7 +108,10 @@ class Flows:
         ticket = await self.auth.tickets.take(STEPUP if session else LOGIN, secret)
         if ticket is None or ticket.data["session_id"] != (session.id if session else None):
             raise AuthError(FLOW_ENDED)
-        return Flow.load(ticket.data)
+        flow = Flow.load(ticket.data)
+        if not set(flow.factors) <= set(self.auth.factors):  # a plugin was switched off meanwhile
+            raise AuthError(FLOW_ENDED)
+        return flow
 
     def blank(self, session: Session | None) -> Flow:
         settings = self.auth.config.logins
@@ -120,28 +132,53 @@ class Flows:
             raise Denied(START_OVER)
         return user
 
-    async def keep(self, flow: Flow, *statements: Statement) -> str:
-        """Write a flow, with what its proofs write; answers the new ticket."""
+    async def keep(self, flow: Flow, accepted: Sequence[Accepted] = ()) -> str:
+        """Write a flow, with what its new proofs write; answers the ticket. Raises AuthError."""
         purpose = STEPUP if flow.session_id else LOGIN
         secret, issuing = self.auth.tickets.issue(
             purpose, flow.dump(), expires_at=flow.expires_at, user_id=flow.user_id
         )
-        await self.auth.database.write(*statements, issuing)
+        try:
+            await self.auth.database.write(*written(accepted), issuing)
+        except Conflict as conflict:
+            raise await self.spent(flow, accepted, conflict.index) from conflict
         return secret
 
     async def again(
-        self, flow: Flow, name: str, refusal: AuthError | Unavailable, *statements: Statement
+        self, flow: Flow, refusal: AuthError | Unavailable, accepted: Sequence[Accepted] = ()
     ) -> AuthError | Unavailable:
         """The refusal, with a new flow that keeps what was proven and has one try fewer."""
-        left = replace(flow.without_state(name), tries=flow.tries - 1)
+        left = replace(flow, tries=flow.tries - 1)
         if left.tries < 1 or not (flow.resumed or flow.done):
             return refusal
         try:
-            secret = await self.keep(left, *statements)
-        except Conflict:  # an earlier proof of the same request was spent meanwhile
+            secret = await self.keep(left, accepted)
+        except AuthError as other:
+            return other
+        except Unavailable:
             return refusal
         if isinstance(refusal, Unavailable):
             retry = {"Retry-After": str(refusal.retry_after)}
             return AuthError(UNAVAILABLE, headers=retry, flow=secret)
         refusal.extra = {**refusal.extra, "flow": secret}
         return refusal
+
+    async def spent(
+        self, flow: Flow, accepted: Sequence[Accepted], index: int
+    ) -> AuthError | Unavailable:
+        """What the conflict of a write means that began with what `accepted` writes.
+
+        Another request spent one of the proofs since it was looked at: that proof is refused,
+        and those before it count. Or the account is gone.
+        """
+        for number, proof in enumerate(accepted):
+            if index < len(proof.statements):
+                refusal = Denied(self.auth.factors[proof.factor].refused)
+                before = replace(proof.before, states=flow.states)
+                return await self.again(before, refusal, accepted[:number])
+            index -= len(proof.statements)
+        return Denied(START_OVER)
+
+
+def written(accepted: Sequence[Accepted]) -> list[Statement]:
+    return [statement for proof in accepted for statement in proof.statements]

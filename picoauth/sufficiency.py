@@ -25,19 +25,16 @@ class Sufficiency:
         return any(self.factors[name].second or self.factors[name].fallback for name in names)
 
     def complete(self, flow: Flow, enrolments: Sequence[Enrolment]) -> bool:
-        names = {done.factor for done in flow.done}
         if any(done.complete for done in flow.done):
             return True
-        if flow.session_id is not None:  # a session proves itself afresh: one good factor will do
-            return bool(names) and (self.seconds(names) or not self.demands(enrolments))
-        return bool(names) and (
-            (len(names) > 1 and self.seconds(names)) or not self.demands(enrolments)
-        )
+        names = set(flow.factors)
+        # A session that proves itself afresh has had its login: one good factor will do.
+        several = len(names) > 1 or flow.session_id is not None
+        return bool(names) and ((several and self.seconds(names)) or not self.demands(enrolments))
 
     def next(self, flow: Flow, enrolments: Sequence[Enrolment]) -> list[str]:
         """Factors of the user that would complete the flow, in the operator's order."""
-        proven = {done.factor for done in flow.done}
-        has = {e.factor for e in enrolments if e.confirmed_at is not None} - proven
+        has = {e.factor for e in enrolments if e.confirmed_at is not None} - set(flow.factors)
         candidates = [name for name in self.factors if name in has]
         return [name for name in candidates if self.complete(added(flow, name), enrolments)]
 
@@ -55,6 +52,6 @@ def second_at(flow: Flow, rule: Sufficiency) -> int | None:
 
 def methods(flow: Flow) -> tuple[str, ...]:
     """`amr` (RFC 8176): the methods of all proofs, and `mfa` where there were several factors."""
-    several = len({done.factor for done in flow.done}) > 1
+    several = len(set(flow.factors)) > 1
     names = [method for done in flow.done for method in done.amr]
     return tuple(dict.fromkeys([*names, *(["mfa"] if several else [])]))

@@ -25,6 +25,7 @@ from picoauth import (
     Situation,
     Statement,
     Unavailable,
+    User,
     described,
     hookimpl,
     problems,
@@ -199,7 +200,52 @@ class LinkPlugin(Plugin[NoSettings]):
         return [LinkFactor(self.auth)]
 
 
+class PinFactor(Factor):
+    """User name and a number: a first factor as a password is, without what that costs."""
+
+    name: ClassVar[str] = "pin"
+    starts: ClassVar[bool] = True
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def identify(self, payload: Payload) -> Attemptee:
+        typed = str(payload.get("username", ""))
+        return Attemptee(user=await self.auth.users.find("username", typed), typed=typed)
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        user, pin = situation.user or situation.claimed, payload.get("pin")
+        if not isinstance(pin, str):
+            raise AuthError(problems.INVALID_BODY, "pin must be a text")
+        sql = "select enrolment_id from pin where user_id = ? and pin = ?"
+        rows = await self.auth.database.read(sql, (user.id if user else "", pin))
+        if user is None or not rows:
+            raise Denied(self.refused)
+        return Proof(user=user, amr=("pin",), enrolment_id=rows[0][0])
+
+
+class PinPlugin(Plugin[NoSettings]):
+    """Offers pins, which `join` gives to users."""
+
+    @hookimpl
+    def migrations(self) -> Sequence[str]:
+        return [
+            """
+            create table pin (
+                user_id text primary key references users(id) on delete cascade,
+                enrolment_id text not null references enrolments(id) on delete cascade,
+                pin text not null
+            )
+            """
+        ]
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [PinFactor(self.auth)]
+
+
 PLUGINS: dict[str, type[Plugin[Any]]] = {
+    "pin": PinPlugin,
     "code": CodePlugin,
     "spare": SparePlugin,
     "key": KeyPlugin,
@@ -207,14 +253,29 @@ PLUGINS: dict[str, type[Plugin[Any]]] = {
 }
 SETTINGS = 'plugins = ["password", "code", "spare", "key"]'
 EVERY = 'plugins = ["password", "code", "spare", "key", "link"]'
+ALL = 'plugins = ["pin", "code", "spare", "key", "link"]'
+"""Every kind of factor, and nothing that takes time."""
 PATIENT = "\n[throttle]\nfailures = 1000"
 FIRST = {"username": "ann", "password": PASSWORD}
 WRONG = {"username": "ann", "password": "not the password"}
+PIN = {"username": "ann", "pin": "1234"}
+WRONG_PIN = {"username": "ann", "pin": "4321"}
+
+
+async def join(server: Server, username: str = "ann", pin: str = "1234") -> User:
+    """Make a user with a pin."""
+    draft = server.auth.users.draft(username=username)
+    enrolment = server.auth.users.enrolment(draft.user_id, "pin")
+    row = Statement("insert into pin values (?, ?, ?)", (draft.user_id, enrolment.id, pin))
+    user, _ = await server.auth.users.register(draft, [row], enrolments=[enrolment])
+    return user
 
 
 async def enrol(server: Server, *codes: str, table: str = "code") -> dict[str, Any]:
     """Give Ann codes in one login; answers the newest tokens."""
-    tokens = await server.login()
+    answer = await step(server, **(FIRST if "password" in server.auth.factors else PIN))
+    assert answer.status_code == 200, answer.text
+    tokens: dict[str, Any] = answer.json()
     for code in codes:
         path = f"/{table}/enrol"
         answer = await server.post(path, {"code": code}, token=tokens["access_token"])
@@ -231,6 +292,15 @@ def code_of(answer: httpx.Response) -> tuple[int, str | None]:
 async def step(server: Server, flow: str | None = None, **body: Any) -> httpx.Response:
     """One step of a login."""
     return await server.post("/auth/login", {**({"flow": flow} if flow else {}), **body})
+
+
+async def begin(server: Server, factor: str, flow: str | None = None, **body: Any) -> str:
+    """Ask for a challenge; answers the flow."""
+    asked = {"factor": factor, **({"flow": flow} if flow else {}), **body}
+    answer = await server.post("/auth/login/begin", asked)
+    assert answer.status_code == 200, answer.text
+    begun: str = answer.json()["flow"]
+    return begun
 
 
 async def count(server: Server, table: str) -> int:

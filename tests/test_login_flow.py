@@ -1,365 +1,287 @@
-"""The login flow of the architecture, step by step, with factors of each kind."""
+"""The flow of a login: what is kept between its steps, for how long, and for whom."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from picoauth import Denied, Login, NoSettings, Plugin, hookimpl, plugins, problems
+from picoauth import AuthError, Caller, Statement, Unavailable
+from picoauth.flows import Step
 from picoauth.testing import Server, serving
-from picoauth.testing.server import PASSWORD
-from tests.factors import PLUGINS, SETTINGS
-
-FIRST = {"username": "ann", "password": PASSWORD}
-WRONG = {"username": "ann", "password": "not the password"}
+from tests.factors import (
+    ALL,
+    PATIENT,
+    PIN,
+    PLUGINS,
+    WRONG_PIN,
+    begin,
+    code_of,
+    count,
+    enrol,
+    join,
+    step,
+)
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """A server with a first factor, a second one, spare codes and keys; Ann is registered."""
-    async with serving(tmp_path, SETTINGS, plugins=PLUGINS) as running:
-        await running.register()
+    """A server with every kind of factor; Ann has a pin."""
+    async with serving(tmp_path, ALL + PATIENT, plugins=PLUGINS) as running:
+        await join(running)
         yield running
 
 
-async def enrol(server: Server, *codes: str, table: str = "code") -> dict[str, Any]:
-    """Give Ann codes; answers the newest tokens."""
-    tokens = await server.login()
-    for code in codes:
-        path = f"/{table}/enrol"
-        answer = await server.post(path, {"code": code}, token=tokens["access_token"])
-        assert answer.status_code == 200, answer.text
-        tokens = answer.json()
-    return tokens
+async def first(server: Server) -> str:
+    """The flow of a login that has got its first proof."""
+    answer = await step(server, **PIN)
+    assert (401, "more_needed") == code_of(answer)
+    flow: str = answer.json()["flow"]
+    return flow
 
 
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["code"]
+async def tries(server: Server) -> list[int]:
+    rows = await server.auth.database.read("select data from tickets")
+    return [json.loads(data)["tries"] for (data,) in rows]
 
 
-async def test_one_factor_is_enough_without_a_second(server: Server) -> None:
-    """A user who enrolled no second factor logs in by password."""
-    answer = await server.post("/auth/login", FIRST)
-    assert answer.status_code == 200
-    assert set(answer.json()) == {"access_token", "refresh_token", "token_type", "expires_in"}
+REFUSALS = [
+    ({"code": "000000"}, (401, "proof_refused")),
+    ({"code": {"code": 3}}, (401, "proof_refused")),
+    ({"code": "down"}, (503, "unavailable")),
+    ({"factor": "nothing"}, (400, "unknown_factor")),
+    ({"factor": "pin", "pin": "1234"}, (400, "factor_out_of_place")),
+]
 
 
-async def test_second_factor_is_asked(server: Server) -> None:
-    """With a second factor the password answers 401, a flow, and what would help."""
+@pytest.mark.parametrize(("body", "expected"), REFUSALS)
+async def test_every_refusal_in_a_flow_hands_out_a_new_flow(
+    server: Server, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """What was proven is kept in a new flow with one try fewer; the old flow is spent."""
     await enrol(server, "111111")
-    answer = await server.post("/auth/login", FIRST)
-    assert code_of(answer) == (401, "more_needed")
-    assert answer.json()["next"] == ["code"]
-    flow = answer.json()["flow"]
-    done = await server.post("/auth/login", {"flow": flow, "factor": "code", "code": "111111"})
-    assert done.status_code == 200
-    claims = (await server.post("/jwt/validate", token=done.json()["access_token"])).json()
-    assert claims["amr"] == ["pwd", "otp", "mfa"]
+    old = await first(server)
+    answer = await step(server, old, **body)
+    assert (expected, [4]) == (code_of(answer), await tries(server))
+    assert (401, "flow_ended") == code_of(await step(server, old, code="111111"))
+    assert (200, None) == code_of(await step(server, answer.json()["flow"], code="111111"))
 
 
-async def test_login_in_one_step(server: Server) -> None:
-    """Further factors stand under their names in the same request."""
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"factor": "code", "hint": "down"}, (503, "unavailable")),
+        ({"factor": "nothing"}, (400, "unknown_factor")),
+        ({"factor": "pin"}, (400, "factor_out_of_place")),
+    ],
+)
+async def test_refused_challenge_hands_out_a_new_flow(
+    server: Server, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """A challenge that cannot be made costs a try, and not what was proven."""
     await enrol(server, "111111")
-    answer = await server.post("/auth/login", {**FIRST, "code": "111111"})
-    assert answer.status_code == 200
-
-
-async def test_second_step_by_the_name_of_the_factor(server: Server) -> None:
-    """A second step needs no `factor` where its payload says it."""
-    await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    answer = await server.post("/auth/login", {"flow": flow, "code": {"code": "111111"}})
-    assert answer.status_code == 200
-
-
-async def test_wrong_second_factor_keeps_the_first(server: Server) -> None:
-    """A wrong code costs a try and hands out a new flow; the old one is spent."""
-    await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    wrong = await server.post("/auth/login", {"flow": flow, "code": "000000"})
-    assert code_of(wrong) == (401, "proof_refused")
-    again = await server.post("/auth/login", {"flow": flow, "code": "111111"})
-    assert code_of(again) == (401, "flow_ended")
-    right = await server.post("/auth/login", {"flow": wrong.json()["flow"], "code": "111111"})
-    assert right.status_code == 200
-
-
-async def test_tries_of_a_flow_end(server: Server) -> None:
-    """After five wrong answers there is no new flow."""
-    await enrol(server, "111111")
-    answer = await server.post("/auth/login", FIRST)
-    for _ in range(4):
-        answer = await server.post("/auth/login", {"flow": answer.json()["flow"], "code": "000000"})
-        assert "flow" in answer.json()
-    last = await server.post("/auth/login", {"flow": answer.json()["flow"], "code": "000000"})
-    assert code_of(last) == (401, "proof_refused")
-    assert "flow" not in last.json()
-
-
-async def test_one_step_with_a_wrong_code_hands_out_a_flow(server: Server) -> None:
-    """The password that was right in the same request counts."""
-    await enrol(server, "111111")
-    answer = await server.post("/auth/login", {**FIRST, "code": "000000"})
-    assert code_of(answer) == (401, "proof_refused")
-    right = await server.post("/auth/login", {"flow": answer.json()["flow"], "code": "111111"})
-    assert right.status_code == 200
-
-
-async def test_wrong_first_factor_gets_no_flow(server: Server) -> None:
-    """Nothing is kept of a login whose first proof was wrong."""
-    answer = await server.post("/auth/login", WRONG)
-    assert code_of(answer) == (401, "invalid_credentials")
-    assert "flow" not in answer.json()
-    assert answer.json()["error"] == "Invalid username or password"
-
-
-async def test_flow_expires(server: Server) -> None:
-    """A login begun must be done in five minutes, counted from its first step."""
-    await enrol(server, "111111", "222222")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    server.clock.advance(200)
-    flow = (await server.post("/auth/login", {"flow": flow, "code": "0"})).json()["flow"]
-    server.clock.advance(100)
-    answer = await server.post("/auth/login", {"flow": flow, "code": "111111"})
-    assert code_of(answer) == (401, "flow_ended")
-
-
-async def test_fifty_on_one_flow(server: Server) -> None:
-    """Of fifty racers with one flow and the right code one gets a session."""
-    await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    body = {"flow": flow, "code": "111111"}
-    answers = await asyncio.gather(*(server.post("/auth/login", body) for _ in range(50)))
-    assert sorted({answer.status_code for answer in answers}) == [200, 401]
-    assert [answer.status_code for answer in answers].count(200) == 1
-
-
-async def test_fifty_with_one_code(server: Server) -> None:
-    """Of fifty logins with one code, each with its own flow, one gets a session."""
-    await enrol(server, "111111", "222222")
-    server.auth.config.throttle  # noqa: B018 - the default allows nine failures
-    flows = [(await server.post("/auth/login", FIRST)).json()["flow"] for _ in range(8)]
-    bodies = [{"flow": flow, "code": "111111"} for flow in flows]
-    answers = await asyncio.gather(*(server.post("/auth/login", body) for body in bodies))
-    assert [answer.status_code for answer in answers].count(200) == 1
-    refused = {code_of(answer) for answer in answers if answer.status_code != 200}
-    assert refused == {(401, "proof_refused")}
+    answer = await server.post("/auth/login/begin", {"flow": await first(server), **body})
+    assert (expected, [4]) == (code_of(answer), await tries(server))
+    assert 200 == (await step(server, answer.json()["flow"], code="111111")).status_code
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         ({"factor": "nothing"}, (400, "unknown_factor")),
-        ({"factor": "code", "code": "111111"}, (400, "factor_out_of_place")),
-        ({"code": "111111"}, (400, "factor_out_of_place")),
-        ({"flow": "made up", **FIRST}, (401, "flow_ended")),
-        ({"flow": 3}, (400, "invalid_body")),
-        ({"session": "cheese", **FIRST}, (400, "invalid_body")),
-        ({}, (400, "invalid_body")),
-        ({"username": "ann"}, (400, "invalid_body")),
-        ({"username": None, "password": PASSWORD}, (400, "invalid_body")),
-        ([], (400, "invalid_body")),
+        ({"factor": "code"}, (400, "factor_out_of_place")),
+        ({"flow": "made up", **PIN}, (401, "flow_ended")),
     ],
 )
-async def test_what_is_no_login(server: Server, body: Any, expected: tuple[int, str]) -> None:
-    """A malformed login is a problem with a stable code."""
-    assert code_of(await server.post("/auth/login", body)) == expected
+async def test_challenge_refused_without_a_flow(
+    server: Server, body: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """Nothing is kept of a login that never began; a second factor is asked after a first."""
+    answer = await server.post("/auth/login/begin", body)
+    assert (expected, False) == (code_of(answer), "flow" in answer.json())
+    assert 0 == await count(server, "tickets")
 
 
-async def test_same_factor_twice(server: Server) -> None:
-    """Two proofs of one factor are one."""
+async def test_wrong_first_proof_gets_no_flow(server: Server) -> None:
+    """Nothing is kept of a login whose first proof was wrong."""
+    answer = await step(server, **WRONG_PIN)
+    assert ((401, "proof_refused"), False) == (code_of(answer), "flow" in answer.json())
+    assert 0 == await count(server, "tickets")
+
+
+async def test_one_step_with_a_wrong_code_hands_out_a_flow(server: Server) -> None:
+    """The first proof, right in the same request, counts."""
     await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    answer = await server.post("/auth/login", {"flow": flow, **FIRST})
-    assert code_of(answer) == (400, "factor_out_of_place")
+    answer = await step(server, **PIN, code="000000")
+    assert ((401, "proof_refused"), [4]) == (code_of(answer), await tries(server))
+    assert 200 == (await step(server, answer.json()["flow"], code="111111")).status_code
 
 
-async def test_challenge_is_good_for_one_look(server: Server) -> None:
-    """`begin` hands out a challenge whose state is gone after one try."""
-    begun = await server.post("/auth/login/begin", {"factor": "key"})
-    assert begun.json()["challenge"] == {"challenge": "sign this"}
-    body = {"flow": begun.json()["flow"], "factor": "key", "owner": "nobody"}
-    wrong = await server.post("/auth/login", body)
-    assert code_of(wrong) == (401, "proof_refused")
-    body = {"flow": wrong.json()["flow"], "factor": "key", "owner": "ann"}
-    assert code_of(await server.post("/auth/login", body)) == (400, "invalid_body")
+async def test_tries_end(server: Server) -> None:
+    """The fifth wrong answer hands out no new flow, whatever was asked in between."""
+    await enrol(server, "111111")
+    flow = await first(server)
+    for _ in range(4):
+        flow = await begin(server, "code", flow)
+        flow = (await step(server, flow, code="000000")).json()["flow"]
+    last = await step(server, flow, code="000000")
+    assert ((401, "proof_refused"), False) == (code_of(last), "flow" in last.json())
+    assert 0 == await count(server, "tickets")
 
 
-async def test_begin_of_a_second_factor_needs_a_first(server: Server) -> None:
-    """Nobody is asked for a second factor who has not proven a first."""
-    assert code_of(await server.post("/auth/login/begin", {"factor": "code"})) == (
-        400,
-        "factor_out_of_place",
-    )
+async def test_tries_are_a_setting(tmp_path: Path) -> None:
+    """With one try a wrong second factor ends the login."""
+    settings = f"{ALL}\n[logins]\nflow_tries = 1"
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        await join(server)
+        await enrol(server, "111111")
+        answer = await step(server, await first(server), code="000000")
+        assert ((401, "proof_refused"), False) == (code_of(answer), "flow" in answer.json())
+
+
+async def test_life_counts_from_the_first_step(tmp_path: Path) -> None:
+    """A flow is alive to the last second of its life, and no refusal makes it longer."""
+    async with serving(tmp_path, f"{ALL}\n[logins]\nflow_life = 10", plugins=PLUGINS) as server:
+        await join(server)
+        await enrol(server, "111111", "222222")
+        early, late = [await first(server) for _ in range(2)]
+        server.clock.advance(9)
+        late = (await step(server, late, code="000000")).json()["flow"]
+        assert 200 == (await step(server, early, code="111111")).status_code
+        server.clock.advance(1)
+        assert (401, "flow_ended") == code_of(await step(server, late, code="222222"))
+
+
+async def test_unavailable_says_when_to_come_again(server: Server) -> None:
+    """A factor that is down answers 503 and `Retry-After`, at the last try without a flow."""
+    await enrol(server, "111111")
+    answer = await step(server, **PIN, code="down")
+    for _ in range(4):
+        assert ((503, "unavailable"), "7") == (code_of(answer), answer.headers["retry-after"])
+        answer = await step(server, answer.json()["flow"], code="down")
+    assert ((503, "unavailable"), "7") == (code_of(answer), answer.headers["retry-after"])
+    assert "flow" not in answer.json()
+
+
+async def test_begin_without_a_factor(server: Server) -> None:
+    """A challenge, too, is that of the first factor where none is named: here there is none."""
+    answer = await server.post("/auth/login/begin", {"username": "ann"})
+    assert (200, {}) == (answer.status_code, answer.json()["challenge"])
+    assert 200 == (await step(server, answer.json()["flow"], **PIN)).status_code
 
 
 async def test_begin_within_a_flow(server: Server) -> None:
-    """A second factor may ask for something of its own."""
+    """A second factor may ask for something of its own; that costs no try."""
     await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    begun = await server.post("/auth/login/begin", {"flow": flow, "factor": "code", "hint": "x"})
-    assert begun.json()["challenge"] == {"hint": "x"}
-    answer = await server.post("/auth/login", {"flow": begun.json()["flow"], "code": "111111"})
-    assert answer.status_code == 200
+    body = {"flow": await first(server), "factor": "code", "hint": "x"}
+    begun = await server.post("/auth/login/begin", body)
+    assert ({"hint": "x"}, [5]) == (begun.json()["challenge"], await tries(server))
+    assert 200 == (await step(server, begun.json()["flow"], code="111111")).status_code
 
 
-async def key_login(server: Server, **more: Any) -> httpx.Response:
-    flow = (await server.post("/auth/login/begin", {"factor": "key"})).json()["flow"]
-    return await server.post("/auth/login", {"flow": flow, "factor": "key", "owner": "ann", **more})
+async def test_challenge_is_good_for_one_look(server: Server) -> None:
+    """The state of a challenge is gone after one try, right or wrong."""
+    flow = await begin(server, "key")
+    wrong = await step(server, flow, factor="key", owner="nobody")
+    assert (401, "proof_refused") == code_of(wrong)
+    body = {"factor": "key", "owner": "ann"}
+    assert (400, "invalid_body") == code_of(await step(server, wrong.json()["flow"], **body))
 
 
-async def test_complete_proof_needs_no_second(server: Server) -> None:
-    """A key that verified its user is a whole login, also with a second factor enrolled."""
+async def test_challenge_of_one_factor_survives_the_answer_of_another(server: Server) -> None:
+    """Only the challenge that was answered is gone."""
     await enrol(server, "111111")
-    assert (await key_login(server, verified=True)).status_code == 200
+    flow = await begin(server, "key", await first(server))
+    wrong = await step(server, flow, code="000000")
+    right = await step(server, wrong.json()["flow"], factor="key", owner="ann")
+    assert 200 == right.status_code
 
 
-async def test_key_without_verification_is_one_factor(server: Server) -> None:
-    """A key that did not verify its user needs another factor beside it."""
+async def test_challenge_to_a_user_who_is_just_deleted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A challenge that cannot be kept, since its user is gone, says to start over."""
+    ann = await server.auth.users.find("username", "ann")
+    assert ann is not None
     await enrol(server, "111111")
-    answer = await key_login(server)
-    assert code_of(answer) == (401, "more_needed")
-    assert answer.json()["next"] == ["password", "code"]
-    flow = answer.json()["flow"]
-    answer = await server.post("/auth/login", {"flow": flow, "password": PASSWORD, "username": "x"})
-    assert answer.status_code == 200
+    asking = type(server.auth.factors["code"]).begin
+
+    async def deleting(*arguments: Any) -> Any:
+        await server.auth.accounts.delete(ann.id, Caller())
+        return await asking(*arguments)
+
+    flow = await first(server)
+    monkeypatch.setattr(type(server.auth.factors["code"]), "begin", deleting)
+    answer = await server.post("/auth/login/begin", {"flow": flow, "factor": "code"})
+    assert ((401, "start_over"), 0) == (code_of(answer), await count(server, "tickets"))
 
 
-async def test_key_as_second_factor(server: Server) -> None:
-    """An enrolled key protects a password login."""
-    tokens = await server.login()
-    await server.post("/key/enrol", token=tokens["access_token"])
-    answer = await server.post("/auth/login", FIRST)
-    assert answer.json()["next"] == ["key"]
-    begun = await server.post("/auth/login/begin", {"flow": answer.json()["flow"], "factor": "key"})
-    body = {"flow": begun.json()["flow"], "factor": "key", "owner": "ann"}
-    assert (await server.post("/auth/login", body)).status_code == 200
+async def test_flow_of_another_session_or_purpose(server: Server) -> None:
+    """A flow of a login is none of a step-up, nor the other way round, nor of another session."""
+    await enrol(server, "111111", "222222", "333333")
+    token = (await step(server, **PIN, code="111111")).json()["access_token"]
+    other = (await step(server, **PIN, code="222222")).json()["access_token"]
+    code = {"factor": "code", "code": "333333"}
+    login = await first(server)
+    begun = await server.post("/auth/stepup/begin", {"factor": "code"}, token=token)
+    stepup = begun.json()["flow"]
+    answers = [
+        await server.post("/auth/stepup", {"flow": login, **code}, token=token),
+        await server.post("/auth/login", {"flow": stepup, **code}),
+        await server.post("/auth/stepup", {"flow": stepup, **code}, token=other),
+    ]
+    assert [(401, "flow_ended")] * 3 == [code_of(answer) for answer in answers]
+    assert 200 == (await step(server, login, code="333333")).status_code
 
 
-async def test_proof_of_another_user(server: Server) -> None:
-    """A proof of Bob in Ann's flow is refused."""
-    await server.register("bob")
+async def test_flow_that_outlived_disabling(server: Server) -> None:
+    """A flow written a moment after its user was disabled leads nowhere."""
     await enrol(server, "111111")
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    begun = await server.post("/auth/login/begin", {"flow": flow, "factor": "key"})
-    body = {"flow": begun.json()["flow"], "factor": "key", "owner": "bob", "verified": True}
-    assert code_of(await server.post("/auth/login", body)) == (401, "proof_refused")
+    flow = await first(server)
+    await server.auth.database.write(Statement("update users set disabled_at = 1"))
+    answer = await step(server, flow, code="111111")
+    assert ((401, "flow_ended"), False) == (code_of(answer), "flow" in answer.json())
 
 
-async def test_spare_codes_are_a_fallback(server: Server) -> None:
-    """Spare codes alone make no second factor necessary, but serve as one."""
-    await enrol(server, "999999", table="spare")
-    assert (await server.post("/auth/login", FIRST)).status_code == 200
-    await enrol(server, "111111")
-    answer = await server.post("/auth/login", FIRST)
-    assert answer.json()["next"] == ["code", "spare"]
-    body = {"flow": answer.json()["flow"], "spare": "999999"}
-    assert (await server.post("/auth/login", body)).status_code == 200
+async def test_flow_that_outlived_a_factor(tmp_path: Path) -> None:
+    """A proof of a factor whose plugin was switched off meanwhile counts for nothing."""
+    async with serving(tmp_path, ALL, plugins=PLUGINS) as server:
+        await join(server)
+        await enrol(server, "111111")
+        flow = await begin(server, "key")
+        flow = (await step(server, flow, factor="key", owner="ann")).json()["flow"]
+    settings = ALL.replace(', "key"', "")
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        assert (401, "flow_ended") == code_of(await step(server, flow, code="111111"))
+        assert (200, None) == code_of(await step(server, **PIN, code="111111"))
 
 
-@pytest.mark.parametrize("change", ["password", "enrol", "rename", "logout", "disable", "delete"])
-async def test_account_changes_between_two_steps(server: Server, change: str) -> None:
-    """A login whose account changed after its first proof comes to nothing."""
-    await enrol(server, "111111")
-    tokens = (await server.post("/auth/login", {**FIRST, "code": "111111"})).json()
-    token = tokens["access_token"]
-    me = (await server.get("/auth/me", token=token)).json()["id"]
-    await server.post("/code/enrol", {"code": "333333"}, token=token)
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    accounts, caller = server.auth.accounts, None
-    from picoauth import Caller
-
-    caller = Caller()
-    match change:
-        case "password":
-            await server.send(
-                "PUT", "/auth/password", {"password": "a new one, please"}, token=token
-            )
-        case "enrol":
-            await server.post("/code/enrol", {"code": "222222"}, token=token)
-        case "rename":
-            await accounts.change(me, {"username": "anna"}, caller)
-        case "logout":
-            await accounts.logout_from_all(me, caller)
-        case "disable":
-            await accounts.disable(me, caller)
-        case "delete":
-            await accounts.delete(me, caller)
-    answer = await server.post("/auth/login", {"flow": flow, "code": "333333"})
-    expected = "flow_ended" if change in ("disable", "delete") else "start_over"
-    assert code_of(answer) == (401, expected)
-    sessions = await server.auth.database.read(
-        "select count(*) from sessions where created_at > ?", (0,)
-    )
-    assert "access_token" not in answer.json()
-    assert sessions
-
-
-class Gate(Plugin[NoSettings]):
-    """Decides about logins as a test tells it."""
-
-    answer: Any = None
-
-    @hookimpl
-    async def check_login(self, login: Login) -> None:
-        answer = type(self).answer
-        if isinstance(answer, Exception):
-            raise answer
-        if answer == "hang":
-            await asyncio.Event().wait()
-        return answer  # type: ignore[no-any-return]
+async def test_step_without_a_proof(server: Server) -> None:
+    """A step that proves nothing is no login."""
+    with pytest.raises(AuthError, match=r"^flow_ended$"):
+        await server.auth.logins.prove(Step(flow=None, payloads=[], caller=Caller()))
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (None, (200, None)),
-        (True, (403, "refused")),
-        (False, (403, "refused")),
-        (ValueError("a bug"), (403, "refused")),
-        (Denied(problems.FORBIDDEN), (403, "forbidden")),
-        ("hang", (403, "refused")),
-    ],
+    ("body", "expected"),
+    [({"code": "000000"}, (401, "proof_refused")), ({"code": "111111"}, (503, "unavailable"))],
 )
-async def test_check_login_answers_none_or_denies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, expected: tuple[int, str | None]
+async def test_flow_that_cannot_be_kept(
+    server: Server, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], expected: Any
 ) -> None:
-    """Any answer of a deciding hook but None denies: a value, an exception, silence."""
-    monkeypatch.setattr(Gate, "answer", answer)
-    monkeypatch.setattr(plugins, "PATIENCE", 0.01)
-    async with serving(
-        tmp_path, 'plugins = ["password", "gate"]', plugins={"gate": Gate}
-    ) as server:
-        await server.register()
-        reply = await server.post("/auth/login", FIRST)
-        assert (reply.status_code, reply.json().get("code")) == expected
-        [[count]] = await server.auth.database.read("select count(*) from sessions")
-        assert count == (1 if answer is None else 0)
-
-
-async def test_throttled_flow_is_kept(server: Server) -> None:
-    """Who comes too soon in a flow gets 429 and may go on with a new flow."""
+    """A refusal stays what it is where the database fails that should keep its flow."""
     await enrol(server, "111111")
-    answer = await server.post("/auth/login", FIRST)
-    for _ in range(4):
-        body = {"flow": answer.json()["flow"], "code": "0"}
-        answer = await server.post("/auth/login", body)
-    answer = await server.post("/auth/login", FIRST)
-    for _ in range(4):
-        body = {"flow": answer.json()["flow"], "code": "0"}
-        answer = await server.post("/auth/login", body)
-    flow = (await server.post("/auth/login", FIRST)).json()["flow"]
-    for _ in range(2):
-        answer = await server.post("/auth/login", {"flow": flow, "code": "0"})
-        flow = answer.json()["flow"]
-    late = await server.post("/auth/login", {"flow": flow, "code": "111111"})
-    assert code_of(late) == (429, "too_many_attempts")
-    assert late.headers["retry-after"] == "1"
-    server.clock.advance(1)
-    right = await server.post("/auth/login", {"flow": late.json()["flow"], "code": "111111"})
-    assert right.status_code == 200
+    flow = await first(server)
+    write = server.auth.database.write
+
+    async def failing(*statements: Statement) -> Any:
+        if len(statements) > 1 or "insert into tickets" in statements[0].sql:
+            raise Unavailable("the disk is full")
+        return await write(*statements)
+
+    monkeypatch.setattr(server.auth.database, "write", failing)
+    answer = await step(server, flow, **body)
+    assert (expected, False) == (code_of(answer), "flow" in answer.json())
