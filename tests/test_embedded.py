@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sqlite3
 import stat
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 
 from picoauth import ConfigError, Conflict, Embedded, Statement, Unavailable
 from picoauth.connections import Connect, connect
+from tests.storage import exactly
 
 TABLE = Statement("create table t (id integer primary key, name text not null unique)")
 DEADLINE = 20
@@ -95,10 +95,6 @@ class Fault:
         error = sqlite3.OperationalError("as the test wants it")
         error.sqlite_errorcode, error.sqlite_errorname = self.code, f"CODE_{self.code}"
         raise error
-
-
-def exactly(sentence: str) -> str:
-    return f"^{re.escape(sentence)}$"
 
 
 @pytest.fixture

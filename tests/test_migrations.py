@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from picoauth.database import Database, Row
 from picoauth.migrations import LEDGER, check, digest, entry, holding, migrate
 from picoauth.schema import KERNEL, TABLES
 from picoauth.testing import serving
+from tests.storage import exactly
 
 NOW = 1_800_000_000
 FIRST = "create table toy (id integer primary key, name text not null)"
@@ -106,10 +106,6 @@ def holds(table: str) -> str:
         f"refers to {table} without `on delete cascade`, so that no user with such a row could be "
         f"deleted: write `references {table}(id) on delete cascade`."
     )
-
-
-def exactly(sentence: str) -> str:
-    return f"^{re.escape(sentence)}$"
 
 
 @pytest.fixture
