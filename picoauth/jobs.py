@@ -61,8 +61,11 @@ class Jobs:
 
     async def once(self) -> None:
         """Run what is due. Whatever a job does wrong stays with it."""
-        if not self.leapt():
-            await asyncio.gather(*(self.attempt(job) for job in self.jobs))
+        if self.leapt():
+            return
+        async with asyncio.TaskGroup() as runs:
+            for job in self.jobs:
+                runs.create_task(self.attempt(job))
 
     def leapt(self) -> bool:
         offset = self.now() - self.monotonic()
@@ -80,10 +83,8 @@ class Jobs:
         except Unavailable as error:
             log.warning("job %s has to wait: %s", job.name, error)
         except Exception:
-            if limit.expired():
-                log.error("job %s was cut off after %d s", job.name, job.every)  # noqa: TRY400 - where it stood says nothing
-            else:
-                log.exception("job %s failed", job.name)
+            what = f"was cut off after {job.every} s" if limit.expired() else "failed"
+            log.exception("job %s %s", job.name, what)
 
     async def leased(self, job: Job) -> bool:
         now = self.now()
