@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from picoauth.migrations import LEDGER, migrate
 from picoauth.schema import KERNEL
 
 USERS = ("ann", "bob")
+DEADLINE = 20
+"""Seconds after which a test gives up on something that must happen."""
 
 
 @asynccontextmanager
@@ -29,3 +32,12 @@ async def kernel_tables(folder: Path) -> AsyncIterator[Embedded]:
 def exactly(sentence: str) -> str:
     """A pattern that matches this text and no other."""
     return f"^{re.escape(sentence)}$"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    for _ in range(DEADLINE * 1000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come to that")

@@ -19,11 +19,9 @@ import pytest
 
 from picoauth import ConfigError, Conflict, Embedded, Statement, Unavailable
 from picoauth.connections import Connect, connect
-from tests.storage import exactly
+from tests.storage import DEADLINE, exactly
 
 TABLE = Statement("create table t (id integer primary key, name text not null unique)")
-DEADLINE = 20
-"""Seconds after which a test gives up on something that must happen."""
 
 HOLDER = """
 import sqlite3, sys

@@ -11,10 +11,7 @@ import pytest
 from picoauth import Embedded, Job, Statement, Unavailable
 from picoauth.jobs import Jobs
 from picoauth.testing import Clock, Server
-from tests.storage import kernel_tables
-
-DEADLINE = 20
-"""Seconds after which a test gives up on something that must happen."""
+from tests.storage import DEADLINE, kernel_tables
 
 SESSION = """
     insert into sessions (id, user_id, idle_at, expires_at, ended_at, epoch, generation,
