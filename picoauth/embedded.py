@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
-from picoauth.connections import (
+from picoauth.database import Args, Row, Statement
+from picoauth.errors import Unavailable
+from picoauth.groupcommit import GroupCommit
+from picoauth.sqlite import (
     LOCKED,
     Connect,
     code,
@@ -19,9 +22,6 @@ from picoauth.connections import (
     unopened,
     worded,
 )
-from picoauth.database import Args, Row, Statement
-from picoauth.errors import Unavailable
-from picoauth.groupcommit import GroupCommit
 
 
 class Embedded:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from picoauth.connections import TRANSIENT, code, worded
 from picoauth.database import Row, Statement
 from picoauth.errors import Conflict, Unavailable
+from picoauth.sqlite import TRANSIENT, code, worded
 
 OWN = re.compile(r"\s*(begin|commit|end|rollback|savepoint|release)\b", re.IGNORECASE)
 """Statements that would end the transaction under the other writes of a group."""

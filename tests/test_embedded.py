@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from picoauth import ConfigError, Conflict, Embedded, Statement, Unavailable
-from picoauth.connections import Connect, connect
+from picoauth.sqlite import Connect, connect
 from tests.storage import DEADLINE, exactly
 
 TABLE = Statement("create table t (id integer primary key, name text not null unique)")

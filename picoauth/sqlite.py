@@ -1,0 +1,119 @@
+"""SQLite connections: how the file is made and opened, and which errors another try may heal."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from picoauth.database import Args, Row
+from picoauth.errors import ConfigError, Unavailable
+
+Connect: TypeAlias = Callable[[str], sqlite3.Connection]
+
+OLDEST = (3, 37)
+"""SQLite with `strict` tables."""
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+SETTINGS = ("foreign_keys = on", "trusted_schema = off", "synchronous = full")
+PAUSE = 0.01
+"""Seconds between two tries to open a file that another process is just making."""
+
+LOCKED = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
+# Primary result codes that tell of the file or its lock, not of the statement.
+TRANSIENT = LOCKED | {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def prepare(path: Path) -> None:
+    """Make the file, readable for its owner alone, where there is none. Raises ConfigError.
+
+    A file that exists is not opened here: to close it again would drop the locks that
+    another engine of this process holds on it.
+    """
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: install 3.37 or newer.")
+    try:
+        os.close(os.open(path, NEW, 0o600))
+    except FileExistsError:
+        check_file(path)
+    except OSError as error:
+        raise refusal(path, error.strerror) from error
+
+
+def check_file(path: Path) -> None:
+    if path.is_dir():
+        raise refusal(path, "Is a directory")
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise refusal(path, "Permission denied")
+
+
+def refusal(path: Path, reason: str | None) -> ConfigError:
+    return ConfigError(
+        f"The database {path} cannot be opened: {reason}. Make its folder, or mend its mode."
+    )
+
+
+def opened(connect: Connect, path: Path, patience: float, *more: str) -> sqlite3.Connection:
+    """A connection in WAL mode that waits `patience` seconds for locks of others.
+
+    SQLite's own patience does not cover two processes that turn one new file into WAL at once.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        connection = connect(str(path))
+        try:
+            configure(connection, f"busy_timeout = {int(patience * 1000)}", *SETTINGS, *more)
+        except BaseException as error:
+            connection.close()
+            if code(error) not in LOCKED or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return connection
+
+
+def configure(connection: sqlite3.Connection, *settings: str) -> None:
+    for setting in settings:
+        connection.execute(f"pragma {setting}")
+    connection.execute("select count(*) from sqlite_master").fetchall()  # a wrong key shows here
+    [(mode,)] = connection.execute("pragma journal_mode = wal")
+    if mode != "wal":
+        raise sqlite3.NotSupportedError("its file system has no shared memory for WAL mode")
+
+
+def fetch(connection: sqlite3.Connection, sql: str, args: Args) -> list[Row]:
+    return connection.execute(sql, args).fetchall()
+
+
+def code(error: BaseException) -> int:
+    """SQLite's primary result code, or 0."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def unopened(path: Path, error: sqlite3.Error) -> ConfigError:
+    remedy = (
+        "Stop what holds it, or try again."
+        if code(error) in LOCKED
+        else "Put a backup in its place, or name another file as `database`."
+    )
+    return ConfigError(f"{path} cannot be opened as a database: {error}. {remedy}")
+
+
+def worded(error: BaseException) -> BaseException:
+    """Unavailable for what another try may heal; anything else is a bug, and stays itself."""
+    if code(error) in TRANSIENT:
+        return Unavailable(f"the database answers {getattr(error, 'sqlite_errorname', 'nothing')}")
+    return error
