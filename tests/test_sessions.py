@@ -1,0 +1,622 @@
+"""Sessions: refreshing, theft, ends, and the mode without a database."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from picoauth import (
+    Addition,
+    Caller,
+    Conflict,
+    Denied,
+    Embedded,
+    Event,
+    RefreshReused,
+    Seconds,
+    Session,
+    Statement,
+)
+from picoauth.settings import TokenSettings
+from picoauth.sqlsessions import SqlSessions
+from picoauth.testing import Clock, Server, serving
+from tests.factors import code_of
+from tests.storage import kernel_tables
+
+NOW = 1_800_000_000
+DAY = 86400
+STATELESS = 'plugins = ["password"]\n[tokens]\nrefresh = "stateless"\n'
+ROTATING = 'plugins = ["password"]\n[tokens]\nrefresh = "rotating"\n'
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server on which Ann is registered."""
+    async with serving(tmp_path) as running:
+        await running.register()
+        yield running
+
+
+@pytest.fixture
+async def stateless(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server without rotation, on which Ann is registered."""
+    async with serving(tmp_path, STATELESS) as running:
+        await running.register()
+        yield running
+
+
+async def refreshed(server: Server, token: str) -> httpx.Response:
+    return await server.post("/jwt/refresh", token=token)
+
+
+async def rotated(server: Server, token: str) -> str:
+    """The refresh token that is answered for another."""
+    answer = await refreshed(server, token)
+    assert 200 == answer.status_code, answer.text
+    found: str = answer.json()["refresh_token"]
+    return found
+
+
+def claims(token: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return found
+
+
+async def stored(server: Server) -> Session:
+    """The one session there is."""
+    [(session_id,)] = await server.auth.database.read("select id from sessions")
+    session = await server.auth.sessions.get(session_id)
+    assert session is not None
+    return session
+
+
+def heard(server: Server) -> list[Event]:
+    """What is told from now on."""
+    events: list[Event] = []
+
+    async def listen(event: Event) -> None:
+        events.append(event)
+
+    server.auth.events.listeners = {"test": listen}
+    return events
+
+
+async def thefts(server: Server, events: Sequence[Event]) -> int:
+    await server.auth.events.settle()
+    return len([event for event in events if isinstance(event, RefreshReused)])
+
+
+async def test_refresh_rotates_once_per_window(server: Server) -> None:
+    """Within the window the same token is answered; after it comes the next generation."""
+    token = (await server.login())["refresh_token"]
+    for seconds in (0, 9):
+        server.clock.advance(seconds)
+        assert token == await rotated(server, token)
+    assert 0 == (await stored(server)).generation
+    server.clock.advance(1)
+    second = await rotated(server, token)
+    session = await stored(server)
+    assert (1, NOW + 10) == (session.generation, session.rotated_at)
+    assert token != second
+    assert second == await rotated(server, second)
+
+
+async def test_refresh_answers_tokens(server: Server) -> None:
+    """A refreshed access token is a new one of the same session, with the newest claims."""
+    tokens = await server.login()
+    await server.auth.accounts.change(
+        claims(tokens["access_token"])["sub"], {"name": "Ann Smith"}, Caller()
+    )
+    answer = (await refreshed(server, tokens["refresh_token"])).json()
+    assert {"access_token", "refresh_token", "token_type", "expires_in"} == set(answer)
+    assert ("Bearer", 600) == (answer["token_type"], answer["expires_in"])
+    before, after = claims(tokens["access_token"]), claims(answer["access_token"])
+    assert ("ann", "Ann Smith") == (before["name"], after["name"])
+    assert before["jti"] != after["jti"]
+    assert {**before, "name": after["name"], "jti": after["jti"]} == after
+
+
+async def test_ends_slide_up_to_the_absolute_one(server: Server) -> None:
+    """Each rotation moves the idle end on; none moves the absolute one (K-8)."""
+    token = (await server.login())["refresh_token"]
+    ends = [claims(token)["exp"]]
+    for _ in range(9):
+        server.clock.advance(10 * DAY)
+        answer = await refreshed(server, token)
+        if answer.status_code != 200:
+            break
+        token = answer.json()["refresh_token"]
+        ends.append(claims(token)["exp"])
+        assert ends[-1] == (await stored(server)).idle_at
+    days = [(end - NOW) / DAY for end in ends]
+    assert [14, 24, 34, 44, 54, 64, 74, 84, 90] == days
+    assert (401, "token_expired") == code_of(answer)
+
+
+@pytest.mark.parametrize("count", [50, 1000])
+async def test_many_refresh_at_once(server: Server, count: int) -> None:
+    """However many tabs refresh at once: one generation, one family, one answer, no theft (K-10)."""
+    events = heard(server)
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(11)
+    answers = await asyncio.gather(*(server.auth.refresh(token, Caller()) for _ in range(count)))
+    [second] = {answer["refresh_token"] for answer in answers}
+    assert count == len({answer["access_token"] for answer in answers})
+    assert 1 == (await stored(server)).generation
+    server.clock.advance(11)
+    await rotated(server, second)
+    assert 2 == (await stored(server)).generation
+    assert 0 == await thefts(server, events)
+
+
+async def test_fifty_requests_at_once(server: Server) -> None:
+    """The same by requests, half of them with the token as the body."""
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(11)
+    answers = await asyncio.gather(
+        *(refreshed(server, token) for _ in range(25)),
+        *(server.client.post("/jwt/refresh", content=token) for _ in range(25)),
+    )
+    assert [200] * 50 == [answer.status_code for answer in answers]
+    assert 1 == len({answer.json()["refresh_token"] for answer in answers})
+
+
+@pytest.mark.parametrize(
+    ("window", "age", "served"),
+    [
+        (10, 0, True),
+        (10, 9, True),
+        (10, 10, False),
+        (10, 11, False),
+        (10, 3600, False),
+        (10, -1, True),
+        (10, -3600, True),
+        (60, 59, True),
+        (60, 60, False),
+        (0, 0, False),
+        (0, -1, True),
+    ],
+)
+async def test_token_that_is_used_again(
+    tmp_path: Path, window: int, age: int, *, served: bool
+) -> None:
+    """A spent token is served within the window, with what the first one got; later it is theft."""
+    settings = f'plugins = ["password"]\n[tokens]\nwindow = {window}\n'
+    async with serving(tmp_path, settings) as server:
+        await server.register()
+        events = heard(server)
+        token = (await server.login())["refresh_token"]
+        server.clock.advance(100)
+        second = await rotated(server, token)
+        server.clock.advance(age)
+        answer = await refreshed(server, token)
+        if served:
+            assert (200, second) == (answer.status_code, answer.json()["refresh_token"])
+            assert (0, 1) == (await thefts(server, events), (await stored(server)).generation)
+            return
+        assert (401, "session_ended") == code_of(answer)
+        assert 1 == await thefts(server, events)
+        session = await stored(server)
+        [event] = [event for event in events if isinstance(event, RefreshReused)]
+        assert (NOW + 100 + age, session.user_id, session.id) == (
+            event.at,
+            event.user_id,
+            event.session_id,
+        )
+        assert "127.0.0.1" == event.caller.address
+        assert session.ended_at == event.at
+
+
+async def test_theft_ends_what_the_thief_has(server: Server) -> None:
+    """After a theft no token of the session is accepted; other sessions go on (K-9)."""
+    tokens, other = await server.login(), await server.login()
+    server.clock.advance(20)
+    answer = (await refreshed(server, tokens["refresh_token"])).json()
+    server.clock.advance(20)
+    assert 401 == (await refreshed(server, tokens["refresh_token"])).status_code
+    for token in (tokens["access_token"], answer["access_token"]):
+        checked = await server.post("/jwt/validate", token=token)
+        assert (401, "session_ended") == code_of(checked)
+    assert (401, "session_ended") == code_of(await refreshed(server, answer["refresh_token"]))
+    assert 200 == (await refreshed(server, other["refresh_token"])).status_code
+    assert 200 == (await server.post("/jwt/validate", token=other["access_token"])).status_code
+
+
+async def test_fifty_thieves_at_once(server: Server) -> None:
+    """However often a spent token comes at once, the theft is told once."""
+    events = heard(server)
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    await rotated(server, token)
+    server.clock.advance(20)
+    answers = await asyncio.gather(*(refreshed(server, token) for _ in range(50)))
+    assert {(401, "session_ended")} == {code_of(answer) for answer in answers}
+    assert 1 == await thefts(server, events)
+
+
+async def test_token_of_the_generation_before_last(server: Server) -> None:
+    """Only the last generation but one is served within the window."""
+    events = heard(server)
+    first = (await server.login())["refresh_token"]
+    server.clock.advance(10)
+    second = await rotated(server, first)
+    server.clock.advance(10)
+    third = await rotated(server, second)
+    assert third == await rotated(server, second)
+    assert (401, "session_ended") == code_of(await refreshed(server, first))
+    assert 1 == await thefts(server, events)
+
+
+async def test_token_from_after_a_backup(server: Server) -> None:
+    """A token newer than its session, as after a restored backup, is none to trust."""
+    events = heard(server)
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    second = await rotated(server, token)
+    await server.auth.database.write(Statement("update sessions set generation = 0"))
+    assert (401, "session_ended") == code_of(await refreshed(server, second))
+    assert 1 == await thefts(server, events)
+
+
+async def test_theft_and_rotation_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotation that comes between a theft and its end does not save the session."""
+    events = heard(server)
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    second = await rotated(server, token)
+    server.clock.advance(20)
+    end = server.auth.sessions.end
+    rotations = [second]
+
+    async def rotating(session_id: str) -> Sequence[Statement]:
+        if rotations:
+            await rotated(server, rotations.pop())
+        return await end(session_id)
+
+    monkeypatch.setattr(server.auth.sessions, "end", rotating)
+    assert (401, "session_ended") == code_of(await refreshed(server, token))
+    session = await stored(server)
+    assert (2, NOW + 40, 1) == (
+        session.generation,
+        session.ended_at,
+        await thefts(server, events),
+    )
+
+
+async def test_theft_that_a_plugin_cannot_note(server: Server) -> None:
+    """Where what a plugin adds fails, nothing is written and nothing is answered."""
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    await rotated(server, token)
+    server.clock.advance(20)
+    failing = Statement("update users set name = 'x' where id = 'nobody'", rows=1)
+    server.auth.events.recorders = {"test": lambda _: Addition([failing])}
+    assert (409, "conflict") == code_of(await refreshed(server, token))
+    assert (await stored(server)).ended_at is None
+
+
+ENDS = ["logout", "logout_from_all", "disable", "delete"]
+
+
+async def end(server: Server, how: str) -> None:
+    session, caller = await stored(server), Caller()
+    accounts = server.auth.accounts
+    match how:
+        case "logout":
+            await accounts.logout(session.user_id, session.id, caller)
+        case "logout_from_all":
+            await accounts.logout_from_all(session.user_id, caller)
+        case "disable":
+            await accounts.disable(session.user_id, caller)
+        case "delete":
+            await accounts.delete(session.user_id, caller)
+
+
+@pytest.mark.parametrize("age", [0, 20])
+@pytest.mark.parametrize("how", ENDS)
+async def test_ended_sessions_are_not_refreshed(server: Server, how: str, age: int) -> None:
+    """Whatever ended a session, and whether it was just refreshed or not: it stays ended (K-12)."""
+    events = heard(server)
+    tokens = await server.login()
+    server.clock.advance(age)
+    await end(server, how)
+    for _ in range(2):
+        answer = await refreshed(server, tokens["refresh_token"])
+        assert (401, "session_ended") == code_of(answer)
+        server.auth.revocations.ended.clear()  # the row alone says no, too
+    assert 0 == await thefts(server, events)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update sessions set ended_at = 1",
+        "update sessions set idle_at = 1800000020",
+        "update sessions set expires_at = 1800000020",
+        "update users set disabled_at = 1",
+        "delete from sessions",
+        "delete from users",
+    ],
+)
+async def test_rows_decide_about_refreshing(server: Server, sql: str) -> None:
+    """What the rows say counts, not what the token was made with."""
+    events = heard(server)
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    await server.auth.database.write(Statement(sql))
+    assert (401, "session_ended") == code_of(await refreshed(server, token))
+    assert 0 == await thefts(server, events)
+
+
+@pytest.mark.parametrize(("age", "expected"), [(14 * DAY - 1, 200), (14 * DAY, 401)])
+async def test_idle_session(server: Server, age: int, expected: int) -> None:
+    """A session that was not refreshed for the idle time has ended, and its token with it."""
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(age)
+    answer = await refreshed(server, token)
+    assert expected == answer.status_code
+    assert (expected == 401) == (code_of(answer) == (401, "token_expired"))
+
+
+async def test_disabled_between_look_and_rotation(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who is disabled after having been looked at gets no new generation."""
+    token = (await server.login())["refresh_token"]
+    server.clock.advance(20)
+    rotate = server.auth.sessions.rotate
+
+    async def disabling(*arguments: Any) -> Session | None:
+        await end(server, "disable")
+        return await rotate(*arguments)
+
+    monkeypatch.setattr(server.auth.sessions, "rotate", disabling)
+    assert (401, "session_ended") == code_of(await refreshed(server, token))
+    assert 0 == (await stored(server)).generation
+
+
+async def test_refresh_races_with_every_end(server: Server) -> None:
+    """Of a refresh and an end that come at once, the end always stands."""
+    for how in ("logout", "logout_from_all"):
+        await server.auth.database.write(Statement("delete from sessions"))
+        token = (await server.login())["refresh_token"]
+        server.clock.advance(20)
+        results = await asyncio.gather(
+            *(refreshed(server, token) for _ in range(10)),
+            end(server, how),
+            *(refreshed(server, token) for _ in range(10)),
+        )
+        codes = {code_of(answer) for answer in results if answer is not None}
+        assert {(200, None), (401, "session_ended")} >= codes
+        for answer in results:
+            if answer is not None and answer.status_code == 200:
+                again = await refreshed(server, answer.json()["refresh_token"])
+                assert (401, "session_ended") == code_of(again)
+
+
+async def test_stateless_refresh_reads_nothing(
+    stateless: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refreshing without rotation reads and writes no row, and works without the database."""
+    tokens = await stateless.login()
+    token = tokens["refresh_token"]
+    asked: list[str] = []
+
+    async def read(*args: Any, **more: Any) -> Any:
+        asked.append(f"{args} {more}")
+        return []
+
+    monkeypatch.setattr(Embedded, "read", read)
+    monkeypatch.setattr(Embedded, "write", read)
+    stateless.clock.advance(3600)
+    answer = await stateless.auth.refresh(token, Caller())
+    assert [] == asked
+    monkeypatch.undo()
+    await stateless.auth.database.close()
+    over_http = (await refreshed(stateless, token)).json()
+    for each in (answer, over_http):
+        assert token == each["refresh_token"]
+        before, after = claims(tokens["access_token"]), claims(each["access_token"])
+        assert (NOW + 3600, NOW + 4200) == (after["iat"], after["exp"])
+        times = {name: after[name] for name in ("iat", "exp", "jti")}
+        assert {**before, **times} == after
+        assert before["jti"] != after["jti"]
+        valid = await stateless.post("/jwt/validate", token=each["access_token"])
+        assert 200 == valid.status_code
+
+
+async def test_stateless_claims_may_be_stale(stateless: Server) -> None:
+    """What changes after the login is not seen before the next one."""
+    tokens = await stateless.login()
+    user_id = claims(tokens["access_token"])["sub"]
+    await stateless.auth.accounts.change(user_id, {"name": "Ann Smith"}, Caller())
+    answer = (await refreshed(stateless, tokens["refresh_token"])).json()
+    assert "ann" == claims(answer["access_token"])["name"]
+    assert "Ann Smith" == claims((await stateless.login())["access_token"])["name"]
+
+
+@pytest.mark.parametrize(("life", "more"), [(86400, ""), (120, "stateless_life = 120")])
+async def test_stateless_end_is_fixed(tmp_path: Path, life: int, more: str) -> None:
+    """A stateless token ends so long after the login, however often it is used."""
+    async with serving(tmp_path, STATELESS + more) as server:
+        await server.register()
+        token = (await server.login())["refresh_token"]
+        assert NOW + life == claims(token)["exp"]
+        for fraction in (2, 4):
+            server.clock.advance(life // fraction)
+            assert token == await rotated(server, token)
+        server.clock.advance(life // 4 - 1)
+        assert token == await rotated(server, token)
+        server.clock.advance(1)
+        assert (401, "token_expired") == code_of(await refreshed(server, token))
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_stateless_token_is_revoked(stateless: Server, how: str) -> None:
+    """Every end of a session stops its stateless token, for as long as that could be used."""
+    token = (await stateless.login())["refresh_token"]
+    await end(stateless, how)
+    for seconds in (0, 3600, 80_000):
+        stateless.clock.advance(seconds)
+        await stateless.auth.revocations.poll()
+        assert (401, "session_ended") == code_of(await refreshed(stateless, token))
+
+
+async def test_only_the_list_stops_a_stateless_token(stateless: Server) -> None:
+    """No row is looked at, so none can stop it; the row is there for the list of sessions."""
+    tokens = await stateless.login()
+    listed = (await stateless.get("/auth/sessions", token=tokens["access_token"])).json()
+    assert [claims(tokens["access_token"])["sid"]] == [each["id"] for each in listed["sessions"]]
+    await stateless.auth.database.write(Statement("update sessions set ended_at = 1"))
+    assert 200 == (await refreshed(stateless, tokens["refresh_token"])).status_code
+    stateless.auth.revocations.ended[listed["sessions"][0]["id"]] = NOW + DAY
+    answer = await refreshed(stateless, tokens["refresh_token"])
+    assert (401, "session_ended") == code_of(answer)
+
+
+@pytest.mark.parametrize("modes", [(ROTATING, STATELESS), (STATELESS, ROTATING)])
+async def test_switching_the_mode_revives_nothing(tmp_path: Path, modes: Sequence[str]) -> None:
+    """A refresh token of one mode is none of the other; access tokens go on."""
+    clock = Clock()
+    async with serving(tmp_path, modes[0], clock=clock) as server:
+        await server.register()
+        tokens = await server.login()
+    async with serving(tmp_path, modes[1], clock=clock) as server:
+        answer = await refreshed(server, tokens["refresh_token"])
+        assert (401, "invalid_token") == code_of(answer)
+        assert 200 == (await server.post("/jwt/validate", token=tokens["access_token"])).status_code
+        assert (await stored(server)).ended_at is None
+
+
+def settings(**more: Any) -> TokenSettings:
+    return replace(TokenSettings(), **more)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+    async with kernel_tables(tmp_path) as database:
+        yield database
+
+
+def session(name: str = "s", user_id: str = "ann", epoch: int = 0, **more: Any) -> Session:
+    """A session just made, of which every member has a value of its own."""
+    members: dict[str, Any] = {
+        "generation": 3,
+        "created_at": NOW - 30,
+        "rotated_at": NOW - 20,
+        "idle_at": NOW + 100,
+        "expires_at": NOW + 200,
+        "auth_time": NOW - 10,
+        "second_at": NOW - 5,
+        "amr": ("pwd", "otp"),
+        "address": "192.0.2.1",
+        "user_agent": "test",
+    }
+    return Session(id=name, user_id=user_id, epoch=epoch, **{**members, **more})
+
+
+def store_of(database: Embedded, **more: Any) -> SqlSessions:
+    return SqlSessions(database, settings(**more), lambda: NOW)
+
+
+async def test_store_keeps_sessions(database: Embedded) -> None:
+    """What is put can be read again, member by member; the same id is not put twice."""
+    store = store_of(database)
+    for each in (session(), session("bare", second_at=None, amr=(), address=None, user_agent=None)):
+        await database.write(*await store.put(each))
+        assert each == await store.get(each.id)
+    with pytest.raises(Conflict):
+        await database.write(*await store.put(session()))
+    assert await store.get("nothing") is None
+
+
+async def test_store_changes_what_it_is_asked_for(database: Embedded) -> None:
+    """A change replaces the session if it has the generation and lives, and conflicts if not."""
+    store = store_of(database)
+    await database.write(*await store.put(session()))
+    changed = session(
+        generation=4, rotated_at=NOW, idle_at=NOW + 150, auth_time=NOW, second_at=None, amr=("hwk",)
+    )
+    await database.write(*await store.change(changed, 3))
+    assert changed == await store.get("s")
+    with pytest.raises(Conflict):
+        await database.write(*await store.change(changed, 3))
+    await database.write(*await store.end("s"))
+    with pytest.raises(Conflict):
+        await database.write(*await store.change(changed, 4))
+
+
+@pytest.mark.parametrize(
+    ("more", "life"),
+    [
+        ({}, 600),
+        ({"access_life": Seconds(60)}, 60),
+        ({"refresh": "stateless"}, 86400),
+        ({"refresh": "stateless", "stateless_life": Seconds(60)}, 600),
+    ],
+)
+async def test_revocation_lasts_as_long_as_any_token(
+    database: Embedded, more: dict[str, Any], life: int
+) -> None:
+    """An ended session is listed until the last token that is accepted without its row has ended."""
+    store = store_of(database, **more)
+    await database.write(*await store.put(session()))
+    await database.write(*await store.end("s"))
+    expected = [("s", NOW, NOW + life)]
+    assert expected == await database.read("select * from revocations")
+    await database.write(*await store.end("s"))
+    assert expected == await database.read("select * from revocations")
+
+
+async def test_ending_all(database: Embedded) -> None:
+    """All of one user's sessions below an epoch end, but for the one that is kept."""
+    store = store_of(database)
+    sessions = [
+        session("old", epoch=1),
+        session("kept", epoch=1),
+        session("new", epoch=2),
+        session("ended", epoch=1, ended_at=NOW - 1),
+        session("other", user_id="bob", epoch=1),
+    ]
+    for each in sessions:
+        await database.write(*await store.put(each))
+    await database.write(*await store.end_all("ann", keep="kept", below_epoch=2))
+    assert ["kept", "new"] == sorted(each.id for each in await store.list("ann"))
+    assert ["other"] == [each.id for each in await store.list("bob")]
+    assert [("old",)] == await database.read("select session_id from revocations")
+    ended = await store.get("ended")
+    assert ended is not None
+    assert NOW - 1 == ended.ended_at
+    await database.write(*await store.end_all("ann", keep=None, below_epoch=3))
+    assert [] == await store.list("ann")
+
+
+async def test_list_is_of_living_sessions(database: Embedded) -> None:
+    """Ended and expired sessions are not listed; the newest comes first."""
+    store = store_of(database)
+    for each in (
+        session("a"),
+        session("b"),
+        session("idle", idle_at=NOW),
+        session("expired", expires_at=NOW),
+        session("ended", ended_at=NOW),
+    ):
+        await database.write(*await store.put(each))
+    assert ["b", "a"] == [each.id for each in await store.list("ann")]
+
+
+async def test_denied_says_why(server: Server) -> None:
+    """A refusal is raised, never answered."""
+    token = (await server.login())["refresh_token"]
+    await end(server, "logout")
+    with pytest.raises(Denied) as caught:
+        await server.auth.refresh(token, Caller())
+    assert "session_ended" == caught.value.problem.code
