@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,29 +29,47 @@ from picoauth import (
 from picoauth.settings import TokenSettings
 from picoauth.sqlsessions import SqlSessions
 from picoauth.testing import Clock, Server, serving
-from tests.factors import code_of
+from tests.factors import PLUGINS, code_of
 from tests.storage import kernel_tables
 
 NOW = 1_800_000_000
 DAY = 86400
-STATELESS = 'plugins = ["password"]\n[tokens]\nrefresh = "stateless"\n'
-ROTATING = 'plugins = ["password"]\n[tokens]\nrefresh = "rotating"\n'
+KEY = 'plugins = ["key"]\n[tokens]\n'
+STATELESS = f'{KEY}refresh = "stateless"\n'
+ROTATING = f'{KEY}refresh = "rotating"\n'
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, settings: str = KEY, clock: Clock | None = None
+) -> AsyncIterator[Server]:
+    """A server on which Ann is registered, and logs in with a key, which costs no hashing."""
+    async with serving(folder, settings, plugins={"key": PLUGINS["key"]}, clock=clock) as server:
+        if await server.auth.users.find("username", "ann") is None:
+            await server.auth.users.register(server.auth.users.draft(username="ann"))
+        yield server
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """A server on which Ann is registered."""
-    async with serving(tmp_path) as running:
-        await running.register()
-        yield running
+    async with running(tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
 async def stateless(tmp_path: Path) -> AsyncIterator[Server]:
-    """A server without rotation, on which Ann is registered."""
-    async with serving(tmp_path, STATELESS) as running:
-        await running.register()
-        yield running
+    """A server without rotation."""
+    async with running(tmp_path, STATELESS) as server:
+        yield server
+
+
+async def login(server: Server) -> dict[str, Any]:
+    begun = (await server.post("/auth/login/begin", {"factor": "key"})).json()
+    proof = {"factor": "key", "owner": "ann", "verified": True, "flow": begun["flow"]}
+    answer = await server.post("/auth/login", proof)
+    assert 200 == answer.status_code, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
 
 
 async def refreshed(server: Server, token: str) -> httpx.Response:
@@ -96,7 +115,7 @@ async def thefts(server: Server, events: Sequence[Event]) -> int:
 
 async def test_refresh_rotates_once_per_window(server: Server) -> None:
     """Within the window the same token is answered; after it comes the next generation."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     for seconds in (0, 9):
         server.clock.advance(seconds)
         assert token == await rotated(server, token)
@@ -111,7 +130,7 @@ async def test_refresh_rotates_once_per_window(server: Server) -> None:
 
 async def test_refresh_answers_tokens(server: Server) -> None:
     """A refreshed access token is a new one of the same session, with the newest claims."""
-    tokens = await server.login()
+    tokens = await login(server)
     await server.auth.accounts.change(
         claims(tokens["access_token"])["sub"], {"name": "Ann Smith"}, Caller()
     )
@@ -126,7 +145,7 @@ async def test_refresh_answers_tokens(server: Server) -> None:
 
 async def test_ends_slide_up_to_the_absolute_one(server: Server) -> None:
     """Each rotation moves the idle end on; none moves the absolute one (K-8)."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     ends = [claims(token)["exp"]]
     for _ in range(9):
         server.clock.advance(10 * DAY)
@@ -145,7 +164,7 @@ async def test_ends_slide_up_to_the_absolute_one(server: Server) -> None:
 async def test_many_refresh_at_once(server: Server, count: int) -> None:
     """However many tabs refresh at once: one generation, one family, one answer, no theft (K-10)."""
     events = heard(server)
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(11)
     answers = await asyncio.gather(*(server.auth.refresh(token, Caller()) for _ in range(count)))
     [second] = {answer["refresh_token"] for answer in answers}
@@ -159,7 +178,7 @@ async def test_many_refresh_at_once(server: Server, count: int) -> None:
 
 async def test_fifty_requests_at_once(server: Server) -> None:
     """The same by requests, half of them with the token as the body."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(11)
     answers = await asyncio.gather(
         *(refreshed(server, token) for _ in range(25)),
@@ -189,11 +208,9 @@ async def test_token_that_is_used_again(
     tmp_path: Path, window: int, age: int, *, served: bool
 ) -> None:
     """A spent token is served within the window, with what the first one got; later it is theft."""
-    settings = f'plugins = ["password"]\n[tokens]\nwindow = {window}\n'
-    async with serving(tmp_path, settings) as server:
-        await server.register()
+    async with running(tmp_path, f"{KEY}window = {window}") as server:
         events = heard(server)
-        token = (await server.login())["refresh_token"]
+        token = (await login(server))["refresh_token"]
         server.clock.advance(100)
         second = await rotated(server, token)
         server.clock.advance(age)
@@ -217,7 +234,7 @@ async def test_token_that_is_used_again(
 
 async def test_theft_ends_what_the_thief_has(server: Server) -> None:
     """After a theft no token of the session is accepted; other sessions go on (K-9)."""
-    tokens, other = await server.login(), await server.login()
+    tokens, other = await login(server), await login(server)
     server.clock.advance(20)
     answer = (await refreshed(server, tokens["refresh_token"])).json()
     server.clock.advance(20)
@@ -233,7 +250,7 @@ async def test_theft_ends_what_the_thief_has(server: Server) -> None:
 async def test_fifty_thieves_at_once(server: Server) -> None:
     """However often a spent token comes at once, the theft is told once."""
     events = heard(server)
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     await rotated(server, token)
     server.clock.advance(20)
@@ -245,7 +262,7 @@ async def test_fifty_thieves_at_once(server: Server) -> None:
 async def test_token_of_the_generation_before_last(server: Server) -> None:
     """Only the last generation but one is served within the window."""
     events = heard(server)
-    first = (await server.login())["refresh_token"]
+    first = (await login(server))["refresh_token"]
     server.clock.advance(10)
     second = await rotated(server, first)
     server.clock.advance(10)
@@ -258,7 +275,7 @@ async def test_token_of_the_generation_before_last(server: Server) -> None:
 async def test_token_from_after_a_backup(server: Server) -> None:
     """A token newer than its session, as after a restored backup, is none to trust."""
     events = heard(server)
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     second = await rotated(server, token)
     await server.auth.database.write(Statement("update sessions set generation = 0"))
@@ -269,7 +286,7 @@ async def test_token_from_after_a_backup(server: Server) -> None:
 async def test_theft_and_rotation_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rotation that comes between a theft and its end does not save the session."""
     events = heard(server)
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     second = await rotated(server, token)
     server.clock.advance(20)
@@ -293,7 +310,7 @@ async def test_theft_and_rotation_at_once(server: Server, monkeypatch: pytest.Mo
 
 async def test_theft_that_a_plugin_cannot_note(server: Server) -> None:
     """Where what a plugin adds fails, nothing is written and nothing is answered."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     await rotated(server, token)
     server.clock.advance(20)
@@ -325,7 +342,7 @@ async def end(server: Server, how: str) -> None:
 async def test_ended_sessions_are_not_refreshed(server: Server, how: str, age: int) -> None:
     """Whatever ended a session, and whether it was just refreshed or not: it stays ended (K-12)."""
     events = heard(server)
-    tokens = await server.login()
+    tokens = await login(server)
     server.clock.advance(age)
     await end(server, how)
     for _ in range(2):
@@ -349,7 +366,7 @@ async def test_ended_sessions_are_not_refreshed(server: Server, how: str, age: i
 async def test_rows_decide_about_refreshing(server: Server, sql: str) -> None:
     """What the rows say counts, not what the token was made with."""
     events = heard(server)
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     await server.auth.database.write(Statement(sql))
     assert (401, "session_ended") == code_of(await refreshed(server, token))
@@ -359,7 +376,7 @@ async def test_rows_decide_about_refreshing(server: Server, sql: str) -> None:
 @pytest.mark.parametrize(("age", "expected"), [(14 * DAY - 1, 200), (14 * DAY, 401)])
 async def test_idle_session(server: Server, age: int, expected: int) -> None:
     """A session that was not refreshed for the idle time has ended, and its token with it."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(age)
     answer = await refreshed(server, token)
     assert expected == answer.status_code
@@ -370,7 +387,7 @@ async def test_disabled_between_look_and_rotation(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user who is disabled after having been looked at gets no new generation."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     server.clock.advance(20)
     rotate = server.auth.sessions.rotate
 
@@ -387,7 +404,7 @@ async def test_refresh_races_with_every_end(server: Server) -> None:
     """Of a refresh and an end that come at once, the end always stands."""
     for how in ("logout", "logout_from_all"):
         await server.auth.database.write(Statement("delete from sessions"))
-        token = (await server.login())["refresh_token"]
+        token = (await login(server))["refresh_token"]
         server.clock.advance(20)
         results = await asyncio.gather(
             *(refreshed(server, token) for _ in range(10)),
@@ -406,7 +423,7 @@ async def test_stateless_refresh_reads_nothing(
     stateless: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refreshing without rotation reads and writes no row, and works without the database."""
-    tokens = await stateless.login()
+    tokens = await login(stateless)
     token = tokens["refresh_token"]
     asked: list[str] = []
 
@@ -435,20 +452,19 @@ async def test_stateless_refresh_reads_nothing(
 
 async def test_stateless_claims_may_be_stale(stateless: Server) -> None:
     """What changes after the login is not seen before the next one."""
-    tokens = await stateless.login()
+    tokens = await login(stateless)
     user_id = claims(tokens["access_token"])["sub"]
     await stateless.auth.accounts.change(user_id, {"name": "Ann Smith"}, Caller())
     answer = (await refreshed(stateless, tokens["refresh_token"])).json()
     assert "ann" == claims(answer["access_token"])["name"]
-    assert "Ann Smith" == claims((await stateless.login())["access_token"])["name"]
+    assert "Ann Smith" == claims((await login(stateless))["access_token"])["name"]
 
 
 @pytest.mark.parametrize(("life", "more"), [(86400, ""), (120, "stateless_life = 120")])
 async def test_stateless_end_is_fixed(tmp_path: Path, life: int, more: str) -> None:
     """A stateless token ends so long after the login, however often it is used."""
-    async with serving(tmp_path, STATELESS + more) as server:
-        await server.register()
-        token = (await server.login())["refresh_token"]
+    async with running(tmp_path, STATELESS + more) as server:
+        token = (await login(server))["refresh_token"]
         assert NOW + life == claims(token)["exp"]
         for fraction in (2, 4):
             server.clock.advance(life // fraction)
@@ -462,7 +478,7 @@ async def test_stateless_end_is_fixed(tmp_path: Path, life: int, more: str) -> N
 @pytest.mark.parametrize("how", ENDS)
 async def test_stateless_token_is_revoked(stateless: Server, how: str) -> None:
     """Every end of a session stops its stateless token, for as long as that could be used."""
-    token = (await stateless.login())["refresh_token"]
+    token = (await login(stateless))["refresh_token"]
     await end(stateless, how)
     for seconds in (0, 3600, 80_000):
         stateless.clock.advance(seconds)
@@ -472,7 +488,7 @@ async def test_stateless_token_is_revoked(stateless: Server, how: str) -> None:
 
 async def test_only_the_list_stops_a_stateless_token(stateless: Server) -> None:
     """No row is looked at, so none can stop it; the row is there for the list of sessions."""
-    tokens = await stateless.login()
+    tokens = await login(stateless)
     listed = (await stateless.get("/auth/sessions", token=tokens["access_token"])).json()
     assert [claims(tokens["access_token"])["sid"]] == [each["id"] for each in listed["sessions"]]
     await stateless.auth.database.write(Statement("update sessions set ended_at = 1"))
@@ -486,10 +502,9 @@ async def test_only_the_list_stops_a_stateless_token(stateless: Server) -> None:
 async def test_switching_the_mode_revives_nothing(tmp_path: Path, modes: Sequence[str]) -> None:
     """A refresh token of one mode is none of the other; access tokens go on."""
     clock = Clock()
-    async with serving(tmp_path, modes[0], clock=clock) as server:
-        await server.register()
-        tokens = await server.login()
-    async with serving(tmp_path, modes[1], clock=clock) as server:
+    async with running(tmp_path, modes[0], clock) as server:
+        tokens = await login(server)
+    async with running(tmp_path, modes[1], clock) as server:
         answer = await refreshed(server, tokens["refresh_token"])
         assert (401, "invalid_token") == code_of(answer)
         assert 200 == (await server.post("/jwt/validate", token=tokens["access_token"])).status_code
@@ -615,7 +630,7 @@ async def test_list_is_of_living_sessions(database: Embedded) -> None:
 
 async def test_denied_says_why(server: Server) -> None:
     """A refusal is raised, never answered."""
-    token = (await server.login())["refresh_token"]
+    token = (await login(server))["refresh_token"]
     await end(server, "logout")
     with pytest.raises(Denied) as caught:
         await server.auth.refresh(token, Caller())
