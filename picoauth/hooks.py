@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_args
+from dataclasses import dataclass, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 import pluggy
 
 from picoauth.checks import Check
 from picoauth.database import Database
+from picoauth.errors import Problem
 from picoauth.events import Addition, Event
 from picoauth.factors import Factor
 from picoauth.jobs import Job
@@ -43,6 +44,10 @@ def hookspec(function: Function) -> Function:
     return _specification(function)
 
 
+def is_plugin(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Plugin)
+
+
 @dataclass(frozen=True)
 class NoSettings:
     """The settings of a plugin that has none."""
@@ -69,9 +74,13 @@ class Plugin(Generic[C]):
 
     @classmethod
     def settings_type(cls) -> type[C]:
+        """The type argument of the nearest base that has one. Raises TypeError for a mere name."""
         bases = (base for kind in cls.__mro__ for base in getattr(kind, "__orig_bases__", ()))
-        kinds = (get_args(base)[0] for base in bases if get_args(base))
-        return cast("type[C]", next((kind for kind in kinds if isinstance(kind, type)), NoSettings))
+        given = [get_args(base)[0] for base in bases if is_plugin(get_origin(base))]
+        kind = next((kind for kind in given if not isinstance(kind, TypeVar)), NoSettings)
+        if not is_dataclass(kind):
+            raise TypeError(f"{kind!r} is no dataclass")
+        return cast("type[C]", kind)
 
     @hookspec
     def database(self, url: str) -> Database | None:
@@ -139,12 +148,12 @@ class Plugin(Generic[C]):
         """Entered when the server starts, left when it stops."""
 
     @hookspec
-    async def check_registration(self, draft: Draft) -> None:
-        """Raise Denied to keep a user from being made."""
+    async def check_registration(self, draft: Draft) -> Problem | None:
+        """Answer a problem to keep a user from being made."""
 
     @hookspec
-    async def check_login(self, login: Login) -> None:
-        """Raise Denied to keep a session from being made, though every factor passed."""
+    async def check_login(self, login: Login) -> Problem | None:
+        """Answer a problem to keep a session from being made, though every factor passed."""
 
     @hookspec
     async def claims(self, user: User, session: Session) -> Mapping[str, Any]:  # noqa: ARG002

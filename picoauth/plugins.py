@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+from picoauth import answers
 from picoauth import config as settings
-from picoauth.discovery import GROUP, Found, Origin, groups, imported, installed
-from picoauth.errors import AuthError, ConfigError, Denied
+from picoauth.asking import asked
+from picoauth.discovery import (
+    REMEDY,
+    Found,
+    Origin,
+    blaming,
+    find,
+    imported,
+    installed,
+    told,
+)
+from picoauth.errors import AuthError, ConfigError, Denied, Problem
 from picoauth.hooks import Plugin
+from picoauth.overrides import bound, check_class, specs
 from picoauth.problems import REFUSED
-from picoauth.schema import KERNEL as KERNEL_TABLES
-from picoauth.shapes import suggest
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
+T = TypeVar("T")
+
 log = logging.getLogger("picoauth.plugins")
 PATIENCE = 2.0
 """Seconds that a deciding hook may take."""
-RESERVED = settings.KERNEL | {"migrations", "serve", "init", "plugins", "users", "keys"}
-SLOTS = ("database", "sessions", "mailer", "limiter")
+SLOTS = tuple(answers.SLOTS)
 
 
 class Plugins:
@@ -39,80 +48,64 @@ class Plugins:
         self.on: dict[str, Plugin[Any]] = {}
 
     def load(self, auth: Auth, found: Sequence[Found] | None = None) -> None:
-        """Import and register what is listed. Raises ConfigError with every problem."""
-        known = installed() if found is None else found
-        problems: list[str] = []
-        classes: dict[str, type[Plugin[Any]]] = {}
-        for name in auth.config.plugins:
-            try:
-                classes[name] = self.find(name, known)
-            except ConfigError as error:
-                problems += error.problems
-        for kind in classes.values():
-            if kind.hooks is not None:
-                self.manager.add_hookspecs(kind.hooks)
-                self.specs |= specs(kind.hooks)
-        for name, kind in classes.items():
-            try:
-                self.add(name, kind, auth)
-            except ConfigError as error:
-                problems += error.problems
-        problems += self.unmet(auth.config.plugins)
-        if problems:
-            raise ConfigError(*problems)
+        """Import, check and register what is listed. Raises ConfigError with every problem.
+
+        Nothing of a plugin runs before all of them are found right.
+        """
+        known, listed = installed() if found is None else found, auth.config.plugins
+        kinds, missing = each(listed, lambda name: self.find(name, known))
+        _, unoffered = each(kinds, lambda name: self.offer(name, kinds[name]))
+        _, unmet = each(kinds, lambda name: self.meet(name, kinds[name], listed))
+        # Whose hook a plugin implements is known only where all that it requires is there.
+        hooks = None if missing or unoffered or unmet else self.specs
+        _, odd = each(kinds, lambda name: check_class(self.origins[name], kinds[name], hooks))
+        tables, mistakes = each(kinds, lambda name: self.table(name, kinds[name], auth))
+        stop([*missing, *unoffered, *unmet, *odd, *mistakes])
+        _, failed = each(kinds, lambda name: self.add(name, kinds[name], auth, tables[name]))
+        stop(failed)
 
     def find(self, name: str, known: Sequence[Found]) -> type[Plugin[Any]]:
-        if name in RESERVED or name in table_names():
-            raise ConfigError(f"plugins: {name} cannot be a plugin, the name is the kernel's.")
-        mine = [found for found in known if found.origin.name == name]
-        if not mine:
-            raise ConfigError(self.missing(name, [found.origin.name for found in known]))
-        if len(mine) > 1:
-            both = " and ".join(f"{f.origin.distribution} {f.origin.version}" for f in mine)
-            raise ConfigError(f"plugins: {name} is offered by {both}: uninstall one of them.")
-        self.origins[name] = mine[0].origin
-        return imported(mine[0])
+        found = find(name, known)
+        self.origins[name] = found.origin
+        return imported(found)
 
-    def missing(self, name: str, known: Sequence[str]) -> str:
-        others = [found for group in groups() if group != GROUP for found in installed(group)]
-        for found in others:
-            if found.origin.name == name:
-                return (
-                    f"{found.origin} was written for the hooks {found.entry.group}, this server "
-                    f"has {GROUP}: install a version of {found.origin.distribution} that fits."
-                )
-        near = suggest(name, known)
-        return f"plugins: {name} is not installed{near or f': run `pip install picoauth-{name}`.'}"
+    def offer(self, name: str, kind: type[Plugin[Any]]) -> None:
+        """Take note of the hooks that a plugin offers to others. Raises ConfigError."""
+        if kind.hooks is None:
+            return
+        offered = specs(kind.hooks)
+        if not offered:
+            raise ConfigError(f"{self.origins[name]} offers no @hookspec in `hooks`: {REMEDY}.")
+        stop(
+            f"{self.origins[name]} offers the hook {hook}, which exists already: {REMEDY}."
+            for hook in offered
+            if hook in self.specs
+        )
+        self.manager.add_hookspecs(kind.hooks)
+        self.specs |= offered
 
-    def add(self, name: str, kind: type[Plugin[Any]], auth: Auth) -> None:
-        origin = self.origins[name]
-        self.check(origin, kind)
-        plugin = kind(auth, name, settings.table(auth.config, name, kind.settings_type()))
-        try:
-            self.manager.register(plugin, name)
-        except pluggy.PluginValidationError as error:
-            raise ConfigError(f"{origin} does not fit this server: {error.args[-1]}.") from error
-        self.on[name] = plugin
-
-    def check(self, origin: Origin, kind: type[Plugin[Any]]) -> None:
-        """What pluggy lets pass: a misspelt hook, a forgotten marker, the wrong colour."""
-        for name, function in inspect.getmembers(kind, inspect.isfunction):
-            marked = hasattr(function, "picoauth_impl")
-            if marked and name not in self.specs:
-                near = suggest(name, self.specs) or "."
+    def meet(self, name: str, kind: type[Plugin[Any]], listed: Sequence[str]) -> None:
+        """See that what a plugin requires is listed. Raises ConfigError."""
+        for attribute in ("requires", "needs"):
+            if isinstance(getattr(kind, attribute), str):
                 raise ConfigError(
-                    f"{origin} implements the hook {name}, which does not exist{near}"
+                    f"{self.origins[name]} has a text in `{attribute}`, where a list belongs: {REMEDY}."
                 )
-            if name in self.specs and function is not getattr(Plugin, name, None):
-                check_override(origin, name, function, self.specs[name], marked=marked)
-
-    def unmet(self, listed: Sequence[str]) -> list[str]:
-        return [
+        stop(
             f"{self.origins[name]} requires {other}: add it to `plugins`."
-            for name, plugin in self.on.items()
-            for other in plugin.requires
+            for other in kind.requires
             if other not in listed
-        ]
+        )
+
+    def table(self, name: str, kind: type[Plugin[Any]], auth: Auth) -> Any:
+        with blaming(self.origins[name], "has settings that cannot be read"):
+            return settings.table(auth.config, name, kind.settings_type())
+
+    def add(self, name: str, kind: type[Plugin[Any]], auth: Auth, table: Any) -> None:
+        with blaming(self.origins[name], "cannot be made"):
+            plugin = kind(auth, name, table)
+            self.manager.register(plugin, name)
+        self.on[name] = plugin
 
     def implementations(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Who implements a hook, in the operator's order."""
@@ -124,28 +117,41 @@ class Plugins:
     def collect(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Any]]:
         """What each plugin declares. Raises ConfigError naming the plugin that fails."""
         for name, function in self.implementations(hook):
-            try:
-                yield name, function(**arguments)
-            except ConfigError:
-                raise
-            except Exception as error:
-                raise ConfigError(f"{self.origins[name]} failed in {hook}: {error!r}.") from error
+            with blaming(self.origins[name], f"fails in {hook}"):
+                answer = function(**arguments)
+            problem = answers.misfit(hook, answer)
+            if problem is not None:
+                raise ConfigError(f"{self.origins[name]} {problem}: {REMEDY}.")
+            yield name, answer
 
     def flat(self, hook: str) -> list[Any]:
-        """All that plugins declare by a hook of sequences."""
-        return [item for _, items in self.collect(hook) for item in items]
+        """All that plugins declare by a hook of sequences. Raises ConfigError for a name used twice."""
+        owners: dict[str, str] = {}
+        found: list[Any] = []
+        for owner, items in self.collect(hook):
+            for item in items:
+                self.claim(owners, owner, hook, getattr(item, "name", str(len(found))))
+                found.append(item)
+        return found
 
     def unique(self, hook: str, names: Callable[[Any], Mapping[str, Any]]) -> dict[str, Any]:
-        """What plugins declare under names. Raises ConfigError naming both who use one twice."""
+        """What plugins declare under names. Raises ConfigError for a name used twice."""
         owners: dict[str, str] = {}
         found: dict[str, Any] = {}
         for owner, items in self.collect(hook):
-            for name, item in names(items).items():
-                if name in owners:
-                    both = f"{self.origins[owners[name]]} and {self.origins[owner]}"
-                    raise ConfigError(f"{both} both have {hook} {name!r}: list one of them.")
-                owners[name], found[name] = owner, item
+            table = names(items)
+            if len(table) < len(items):
+                raise ConfigError(f"{self.origins[owner]} has two {hook} of one name: {REMEDY}.")
+            for name, item in table.items():
+                self.claim(owners, owner, hook, name)
+                found[name] = item
         return found
+
+    def claim(self, owners: dict[str, str], owner: str, hook: str, name: str) -> None:
+        if name in owners:
+            both = f"{self.origins[owners[name]]} and {self.origins[owner]}"
+            raise ConfigError(f'{both} both have a {hook[:-1]} "{name}": list one of them.')
+        owners[name] = owner
 
     def slot(self, hook: str, **arguments: Any) -> Any:
         """The one occupant of a slot, or None. Raises ConfigError naming two."""
@@ -158,50 +164,51 @@ class Plugins:
         return filled[0][1] if filled else None
 
     async def ask(self, hook: str, **arguments: Any) -> None:
-        """Ask every plugin. Raises Denied unless each answers None, in time."""
+        """Ask every plugin. Raises Denied unless each answers None, in time.
+
+        A `Problem` is a denial in the plugin's own words; any other answer is a fault.
+        """
         for name, function in self.implementations(hook):
             answer = await self.answer(name, hook, function, **arguments)
+            if isinstance(answer, Problem):
+                raise Denied(answer)
             if answer is not None:
-                log.error("%s answered in %s, which denies", self.origins[name], hook)
-                raise Denied(REFUSED)
+                raise self.fault(name, f"answers {hook} with `{type(answer).__name__}`")
 
     async def answer(
         self, name: str, hook: str, function: Callable[..., Any], **arguments: Any
     ) -> Any:
-        """What one plugin answers, in time. Raises Denied for an exception, or for none."""
+        """What one plugin answers. Raises Denied for an exception, for none in time, an odd one."""
         try:
-            return await asyncio.wait_for(function(**arguments), PATIENCE)
+            answer = await asked(function, arguments, PATIENCE)
         except AuthError:
             raise
         except Exception as error:
-            log.exception("%s failed in %s, which denies", self.origins[name], hook)
-            raise Denied(REFUSED) from error
+            raise self.fault(name, f"failed in {hook} ({told(error)})", error) from error
+        problem = answers.misfit(hook, answer)
+        if problem is not None:
+            raise self.fault(name, problem)
+        return answer
+
+    def fault(self, name: str, what: str, error: BaseException | None = None) -> Denied:
+        log.error("%s %s, which denies", self.origins[name], what, exc_info=error)
+        return Denied(REFUSED)
 
 
-def check_override(
-    origin: Origin, name: str, function: Any, spec: Callable[..., Any], *, marked: bool
-) -> None:
-    if not marked:
-        raise ConfigError(f"{origin} overrides {name} without @hookimpl: mark it, or rename it.")
-    if inspect.iscoroutinefunction(function) != inspect.iscoroutinefunction(spec):
-        colour = "async def" if inspect.iscoroutinefunction(spec) else "def"
-        raise ConfigError(f"{origin} must write {name} with `{colour}`.")
+def each(names: Iterable[str], work: Callable[[str], T]) -> tuple[dict[str, T], list[str]]:
+    """Do the same for every name; answers the results by name, and all that is wrong."""
+    results: dict[str, T] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            results[name] = work(name)
+        except ConfigError as error:
+            problems += error.problems
+    return results, problems
 
 
-def specs(kind: type) -> dict[str, Callable[..., Any]]:
-    functions = inspect.getmembers(kind, inspect.isfunction)
-    return {name: function for name, function in functions if hasattr(function, "picoauth_spec")}
-
-
-def bound(implementation: Any) -> Callable[..., Any]:
-    """The implementation, called with those arguments that it names."""
-
-    def call(**arguments: Any) -> Any:
-        return implementation.function(*(arguments[name] for name in implementation.argnames))
-
-    return call
-
-
-def table_names() -> Mapping[str, None]:
-    made = [sql.split() for sql in KERNEL_TABLES]
-    return dict.fromkeys(words[2] for words in made if words[1] == "table")
+def stop(problems: Iterable[str]) -> None:
+    """Raises ConfigError with all that is wrong, if anything is."""
+    found = list(problems)
+    if found:
+        raise ConfigError(*found)
