@@ -1,0 +1,218 @@
+"""Two processes on one file: every race has one winner, or the documented result."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from picoauth.schema import KERNEL
+
+RACER = Path(__file__).with_name("racer.py")
+NOW = 1_800_000_000
+
+
+class Process:
+    """A process that does what it is told."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(RACER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def prepare(self, command: str, **arguments: Any) -> None:
+        self.say(json.dumps([command, arguments]))
+        assert "ready\n" == self.hear()
+
+    def answer(self) -> Any:
+        return json.loads(self.hear())
+
+    def do(self, command: str, **arguments: Any) -> Any:
+        self.prepare(command, **arguments)
+        self.say("go")
+        return self.answer()
+
+    def end(self) -> None:
+        self.process.communicate()
+        assert 0 == self.process.returncode
+
+
+class Two:
+    """Two processes, told the same or different things at once."""
+
+    def __init__(self) -> None:
+        self.first, self.second = self.processes = (Process(), Process())
+
+    def both(self, command: str, **arguments: Any) -> list[Any]:
+        return self.at_once((command, arguments), (command, arguments))
+
+    def at_once(self, *commands: tuple[str, dict[str, Any]]) -> list[Any]:
+        for process, (command, arguments) in zip(self.processes, commands, strict=True):
+            process.prepare(command, **arguments)
+        for process in self.processes:
+            process.say("go")
+        return [process.answer() for process in self.processes]
+
+    def total(self, command: str, **arguments: Any) -> dict[str, int]:
+        """What both answer together, where they count."""
+        return summed(self.both(command, **arguments))
+
+
+def summed(counts: list[dict[str, int]]) -> dict[str, int]:
+    return dict(sum((Counter(each) for each in counts), Counter()))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Two]:
+    """Two processes for all tests here: starting one takes long, starting an `Auth` does not."""
+    two = Two()
+    yield two
+    for process in two.processes:
+        process.end()
+
+
+@pytest.fixture
+def two(processes: Two, tmp_path: Path) -> Iterator[Two]:
+    """Two processes on new files, with one user."""
+    processes.both("start", folder=str(tmp_path), now=NOW)
+    assert {"registered": 1} == processes.first.do("register", names=["ann"])
+    yield processes
+    processes.both("stop")
+
+
+def test_both_start_on_nothing(processes: Two, tmp_path: Path) -> None:
+    """Two that start at once on an empty folder make one secret, one schema and one key."""
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        answers = processes.both("start", folder=str(folder), now=NOW)
+        assert answers[0] == answers[1]
+        assert (1, len(KERNEL)) == (len(answers[0]["keys"]), answers[0]["migrations"])
+        processes.first.do("register", names=["ann"])
+        tokens = processes.first.do("login", username="ann")
+        assert {"valid": 1} == processes.second.do("validate", token=tokens["access_token"])
+        refresh = tokens["refresh_token"]
+        assert {refresh: 1} == processes.second.do("refresh", token=refresh)
+        processes.both("stop")
+
+
+def test_ticket_is_taken_once(two: Two) -> None:
+    """Of a hundred who take a ticket, fifty in each process, one has it (T-3)."""
+    for _ in range(5):
+        secret = two.first.do("issue")
+        assert {"taken": 1, "gone": 99} == two.total("take", secret=secret, times=50)
+
+
+def test_name_is_registered_once(two: Two) -> None:
+    """`Bob`, `bob` and full-width `bob` are one name, whoever asks first (P-9)."""
+    names = ["Bob", "bob", "\uff22\uff4f\uff42"] * 8
+    assert {"registered": 1, "username_taken": 47} == two.total("register", names=names)
+    named = "select count(*) from identifiers where value = 'bob'"
+    assert [[1]] == two.first.do("rows", sql=named)
+    assert [[2]] == two.first.do("rows", sql="select count(*) from users")
+
+
+def test_flood_is_counted_together(two: Two) -> None:
+    """Two processes let through together as many failures as one does (A-2)."""
+    assert {"tried": 10, "too_many_attempts": 190} == two.total("attempt", times=100)
+
+
+def test_writes_of_both_are_kept(two: Two) -> None:
+    """Writers of two processes wait for each other: nothing is lost, nobody is refused."""
+    writes = [("write", {"first": first, "times": 200}) for first in (0, 1000)]
+    assert {"written": 400} == summed(two.at_once(*writes))
+    for process in two.processes:
+        assert [[400]] == process.do("rows", sql="select count(*) from retired_names")
+
+
+def test_same_write_of_both(two: Two) -> None:
+    """A row that both write is written by one."""
+    expected = {"written": 50, "conflict": 50}
+    assert expected == two.total("write", first=0, times=50)
+
+
+def test_refresh_in_both(two: Two) -> None:
+    """A hundred refreshes in two processes are one generation, and one answer to all (K-10)."""
+    token = two.first.do("login", username="ann")["refresh_token"]
+    for generation in (1, 2, 3):
+        two.both("advance", seconds=11)
+        [(answered, count)] = two.total("refresh", token=token, times=50).items()
+        assert 100 == count
+        assert answered != token
+        token = answered
+        assert [[generation]] == two.first.do("rows", sql="select generation from sessions")
+    assert {"UserRegistered": 1} == two.total("told")
+
+
+@pytest.mark.parametrize("age", [9, 10, 11])
+def test_spent_token_in_both(two: Two, age: int) -> None:
+    """A spent token is served by both within the window, and noticed once after it (K-9)."""
+    token = two.first.do("login", username="ann")["refresh_token"]
+    two.both("advance", seconds=20)
+    [second] = two.first.do("refresh", token=token)
+    two.both("advance", seconds=age)
+    answers = two.total("refresh", token=token, times=20)
+    thefts = two.total("told").get("RefreshReused", 0)
+    assert (({second: 40}, 0) if age < 10 else ({"session_ended": 40}, 1)) == (answers, thefts)
+
+
+def test_clocks_that_differ(two: Two) -> None:
+    """A process whose clock is behind takes no rotation of the other's for theft."""
+    token = two.first.do("login", username="ann")["refresh_token"]
+    two.first.do("advance", seconds=30)
+    [second] = two.first.do("refresh", token=token)
+    assert {second: 1} == two.second.do("refresh", token=token)
+    assert {second: 1} == two.second.do("refresh", token=second)
+    assert {"UserRegistered": 1} == two.total("told")
+
+
+def test_end_stands_against_a_refresh(two: Two) -> None:
+    """Of a refresh in one process and a logout in the other, the logout stands."""
+    for _ in range(5):
+        tokens = two.first.do("login", username="ann")
+        two.both("advance", seconds=20)
+        answered, _ = two.at_once(
+            ("refresh", {"token": tokens["refresh_token"], "times": 50}),
+            ("logout", {"user_id": tokens["user_id"]}),
+        )
+        for token in answered.keys() - {"session_ended"}:
+            for process in two.processes:
+                assert {"session_ended": 1} == process.do("refresh", token=token)
+        assert [] == two.first.do("rows", sql="select id from sessions where ended_at is null")
+
+
+def test_end_is_learnt_by_the_other(two: Two) -> None:
+    """A session that one process ended is refused by the other after its poll, and not before."""
+    tokens = two.first.do("login", username="ann")
+    two.first.do("logout", user_id=tokens["user_id"])
+    access = tokens["access_token"]
+    assert {"session_ended": 1} == two.first.do("validate", token=access)
+    assert {"valid": 1} == two.second.do("validate", token=access)
+    two.second.do("poll")
+    assert {"session_ended": 1} == two.second.do("validate", token=access)
+
+
+def test_job_runs_in_one(two: Two) -> None:
+    """Each run of a job is done by one of the processes."""
+    for _ in range(5):
+        assert 1 == sum(two.both("job", times=5))
+        assert 0 == sum(two.both("job", times=1))
+        two.both("advance", seconds=61)
