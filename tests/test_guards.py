@@ -183,6 +183,12 @@ def test_hooks_are_documented(name: str) -> None:
     assert f"### `{name}`\n\n```python\n{colour} {name}{signature}\n```\n" in DOCS["hooks.md"]
 
 
+@pytest.mark.parametrize("name", sorted(specs(Plugin)))
+def test_hooks_are_tested(name: str) -> None:
+    """A test is named after each hook."""
+    assert f"def test_hook_{name}(" in TESTS
+
+
 @pytest.mark.parametrize("event", events(), ids=lambda event: event.__name__)
 def test_events_are_documented(event: type[Event]) -> None:
     """`docs/events.md` names each event, and a test does."""
