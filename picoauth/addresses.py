@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from picoauth.settings import Config
 
@@ -27,10 +28,10 @@ class Proxies:
         Walks X-Forwarded-For from the right, past our own proxies only: what stands to the
         left of the first stranger is the stranger's claim.
         """
-        if peer is None and not self.unix:
+        address = canonical(peer or "")  # a unix socket has none, or one that is no IP address
+        if address is None and not self.unix:
             return None
         hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        address = canonical(peer) if peer else None
         while hops and (address is None or self.trusted(address)):
             address = canonical(hops.pop())
             if address is None:
@@ -42,6 +43,7 @@ class Proxies:
         return any(ip in network for network in self.networks)
 
 
+@lru_cache(maxsize=4096)
 def canonical(address: str) -> str | None:
     """One text per address; an IPv4 address in IPv6's clothes is the IPv4 address."""
     try:

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
-import quart
-from quart import Quart
-from werkzeug.exceptions import HTTPException
-
-from picoauth import edge, endpoints, http
+from picoauth import edge, endpoints
 from picoauth.auth import Auth
-from picoauth.errors import AuthError, ConfigError
-from picoauth.events import AccessRefused
+from picoauth.errors import ConfigError
 from picoauth.http import Asgi, Http, Receive, Scope, Send
-from picoauth.intake import typed
-from picoauth.policies import Policies, admitted
-from picoauth.problems import (
-    BAD_REQUEST,
-    BODY_TOO_LARGE,
-    BODY_TOO_SLOW,
-    METHOD_NOT_ALLOWED,
-    NOT_FOUND,
-)
-from picoauth.routes import EdgeRoute, Guard, Listener, Reply, Request, Route
+from picoauth.policies import Policies
+from picoauth.routes import EdgeRoute, Listener, Route
 from picoauth.settings import Config
-from picoauth.throttle import Attempt
+from picoauth.views import Registered, Views
 
 T = TypeVar("T")
-
-STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: BODY_TOO_LARGE}
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A route with its guard, and whose it is."""
-
-    route: Route
-    guard: Guard
-    owner: str
 
 
 class Application:
@@ -56,11 +30,11 @@ class Application:
                 "plugins: none of those listed offers a way to log in: add one, such as password."
             )
         self.edge, self.routes = self.registered()
-        self.quart = self.build()
         by_key = {(route.method, route.path): route for route in self.edge}
-        self.http = Http(
-            auth.config, auth.secrets.random, by_key, cast("Asgi", self.quart), auth.measured
-        )
+        views = Views(auth, self.routes, self.edge)
+        listeners: Sequence[Listener] = ("public", "admin")
+        inner = {listener: cast("Asgi", views.on(listener)) for listener in listeners}
+        self.http = Http(auth.config, auth.secrets.random, by_key, inner, auth.measured)
 
     def registered(self) -> tuple[Sequence[EdgeRoute], Sequence[Registered]]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
@@ -68,6 +42,7 @@ class Application:
         edges = [*owned("picoauth", edge.routes(self.auth)), *self.contributed("edge")]
         routes = [*owned("picoauth", endpoints.routes(self)), *self.contributed("routes")]
         check_clashes([*edges, *routes])
+        check_whole(edges)
         for owner, route in routes:
             if route.policy not in guards:
                 raise ConfigError(
@@ -83,64 +58,15 @@ class Application:
             pair for name, items in self.auth.plugins.collect(hook) for pair in owned(name, items)
         ]
 
-    def build(self) -> Quart:
-        app = Quart("picoauth", static_folder=None, template_folder=None)
-        app.config.update(
-            MAX_CONTENT_LENGTH=http.BODY_LIMIT,
-            BODY_TIMEOUT=http.BODY_TIME,
-            PROVIDE_AUTOMATIC_OPTIONS=False,
-        )
-        app.url_map.merge_slashes = False
-        app.register_error_handler(Exception, failed)
-        for registered in self.routes:
-            rule(app, registered.route, self.view(registered))
-        for route in self.edge:  # answered before; here so that other methods are a 405
-            rule(app, route, None)
-        return app
-
-    def view(self, registered: Registered) -> Callable[..., Awaitable[quart.Response]]:
-        route = registered.route
-
-        async def view(**path: str) -> quart.Response:
-            got = quart.request
-            got.scope["picoauth.route"] = route.path  # type: ignore[typeddict-unknown-key]
-            request = incoming(path)
-            if route.listener not in ("public", request.listener):
-                raise AuthError(NOT_FOUND)
-            await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
-            principal = await self.admit(registered, request)
-            data = await got.get_data(cache=True, as_text=False, parse_form_data=False)
-            body = typed(route, got.content_type, got.headers.get("content-encoding"), data)
-            return outgoing(await route.handler(replace(request, principal=principal, body=body)))
-
-        return view
-
-    async def admit(self, registered: Registered, request: Request) -> Any:
-        """Whom the policy lets in. A refusal is an event (L-1)."""
-        try:
-            return await admitted(registered.guard, request)
-        except AuthError as refusal:
-            refused = AccessRefused(
-                at=self.auth.now(),
-                user_id=None,
-                route=registered.route.path,
-                code=refusal.problem.code,
-                caller=request.caller,
-            )
-            self.auth.events.deliver(refused)
-            raise
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start-up and stop of everything behind the routes. Raises ConfigError."""
         async with self.auth.started(), self.auth.background():
-            await self.quart.startup()
             self.ready = True
             try:
                 yield
             finally:
                 self.stopping()
-                await self.quart.shutdown()
 
     def stopping(self) -> None:
         """Not ready from now on; requests are still answered."""
@@ -190,46 +116,16 @@ def check_clashes(routes: Sequence[tuple[str, Route | EdgeRoute]]) -> None:
         owners[key] = owner
 
 
-def rule(app: Quart, route: Route | EdgeRoute, view: Any) -> None:
-    path = route.path.replace("{", "<").replace("}", ">")
-    name = f"{route.method} {path}".replace(".", "-")  # Quart's endpoints have no dots
-    app.add_url_rule(path, name, view, methods=[route.method])
+def check_whole(edges: Sequence[tuple[str, EdgeRoute]]) -> None:
+    """The edge compares paths to the letter. Raises ConfigError for one with parameters."""
+    for owner, route in edges:
+        if "{" in route.path:
+            raise ConfigError(
+                f"{route.method} {route.path} of {owner} has a parameter, which no route of the "
+                "edge can: make it a Route."
+            )
 
 
 def create_app(config: Config) -> Application:
     """Everything that the settings ask for, not yet running. Raises ConfigError."""
     return Application(Auth(config))
-
-
-def incoming(path: dict[str, str]) -> Request:
-    got = quart.request
-    headers = {name.lower(): value for name, value in got.headers.items()}
-    return Request(
-        caller=got.scope["picoauth.caller"],  # type: ignore[typeddict-item]
-        listener=got.scope["picoauth.listener"],  # type: ignore[typeddict-item]
-        headers=headers,
-        path=path,
-        query=got.args,
-    )
-
-
-def outgoing(reply: Reply) -> quart.Response:
-    if reply.body is None:
-        return quart.Response(b"", reply.status, dict(reply.headers))
-    body, headers = json.dumps(reply.body), dict(reply.headers)
-    return quart.Response(body, reply.status, headers, content_type="application/json")
-
-
-async def failed(error: Exception) -> quart.Response:
-    caller = quart.request.scope["picoauth.caller"]  # type: ignore[typeddict-item]
-    status, headers, body = http.problem(worded(error), caller.request_id)
-    return quart.Response(body, status, {n.decode(): v.decode() for n, v in headers})
-
-
-def worded(error: Exception) -> Exception:
-    """Quart's own refusals in our words."""
-    if not isinstance(error, HTTPException):
-        return error
-    allow = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-    headers = {"Allow": allow} if allow else {}
-    return AuthError(STATUSES.get(error.code or 400, BAD_REQUEST), headers=headers)

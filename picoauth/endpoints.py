@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth import checks
 from picoauth.account import Account
-from picoauth.errors import AuthError, Denied
+from picoauth.errors import AuthError
 from picoauth.factors import Payload
 from picoauth.flows import Step
-from picoauth.policies import bearer
+from picoauth.policies import presented
 from picoauth.problems import (
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
@@ -136,10 +136,7 @@ class Entrance:
         return Reply(await self.auth.logins.stepup(self.step(request), session))
 
     async def refresh(self, request: Request) -> Reply:
-        header = request.headers.get("authorization")
-        token = request.body if header is None else bearer(header)
-        if not token:
-            raise Denied(TOKEN_MISSING)
+        token = presented(request.headers.get("authorization"), request.body)
         return Reply(await self.auth.refresh(token, request.caller))
 
     async def logout(self, request: Request) -> Reply:

@@ -1,17 +1,16 @@
-"""The outermost layer: client addresses, hosts, CORS, request ids, limits, problem details."""
+"""The outermost layer: who calls and whom, limits, headers of every answer, and the edge."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from picoauth.addresses import Proxies
 from picoauth.cors import Cors
-from picoauth.errors import AuthError, Conflict, Unavailable
+from picoauth.errors import AuthError
 from picoauth.events import Caller
 from picoauth.figures import Figures
 from picoauth.problems import (
@@ -19,25 +18,20 @@ from picoauth.problems import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
-    CONFLICT,
     HTTP_VERSION,
-    INTERNAL_ERROR,
     INVALID_HOST,
-    UNAVAILABLE,
     URL_TOO_LONG,
 )
+from picoauth.refusals import problem
 from picoauth.routes import EdgeRequest, EdgeRoute, Listener
 from picoauth.secrets import Random
 from picoauth.settings import Config
-
-log = logging.getLogger("picoauth.http")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
-
 
 BODY_LIMIT = 64 * 1024
 """Bytes."""
@@ -46,6 +40,7 @@ BODY_TIME = 10
 URL_LIMIT = 8 * 1024
 """Bytes of path and query together."""
 HTTP_1 = ("1.0", "1.1")
+NO_CONTENT = 204
 
 SECURITY: Headers = (
     (b"cache-control", b"no-store"),
@@ -57,52 +52,20 @@ SECURITY: Headers = (
     ),
 )
 HSTS = (b"strict-transport-security", b"max-age=31536000")
-PROBLEM_TYPE = (b"content-type", b"application/problem+json")
-
-
-def problem(error: BaseException, request_id: str | None) -> tuple[int, Headers, bytes]:
-    """Any error as problem details (RFC 9457); an unknown one tells nothing, and is logged."""
-    refusal = worded(error)
-    if refusal is None:
-        log.error("request %s failed", request_id, exc_info=error)
-        refusal = AuthError(INTERNAL_ERROR)
-    p = refusal.problem
-    members = {
-        "type": "about:blank",
-        "title": p.title,
-        "status": p.status,
-        "code": p.code,
-        "error": p.title,  # what clients of the first picoauth show
-        **({"detail": refusal.detail} if refusal.detail else {}),
-        **({"request_id": request_id} if request_id else {}),
-        **refusal.extra,
-    }
-    headers = [(n.lower().encode(), v.encode()) for n, v in refusal.headers.items()]
-    return p.status, [PROBLEM_TYPE, *headers], json.dumps(members).encode()
-
-
-def worded(error: BaseException) -> AuthError | None:
-    match error:
-        case AuthError():
-            return error
-        case Conflict():
-            return AuthError(CONFLICT)
-        case Unavailable():
-            return AuthError(UNAVAILABLE, headers={"Retry-After": str(error.retry_after)})
-    return None
+HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
 
 
 async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    length = [(b"content-length", b"%d" % len(body))] if status != NO_CONTENT else []
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
     await send({"type": "http.response.body", "body": body})
 
 
 class Http:
     """Every request passes here first, and every answer last.
 
-    The edge is answered at once; the rest goes to `inner`, with the caller and the listener
-    in the scope as `picoauth.caller` and `picoauth.listener`.
+    The edge is answered at once; the rest goes to what is `inner` for the listener, with the
+    caller and the listener in the scope as `picoauth.caller` and `picoauth.listener`.
     """
 
     def __init__(
@@ -110,10 +73,10 @@ class Http:
         config: Config,
         random: Random,
         edge: Mapping[tuple[str, str], EdgeRoute],
-        inner: Asgi,
+        inner: Mapping[Listener, Asgi],
         figures: Figures,
     ) -> None:
-        self.hosts = config.hosts
+        self.hosts = {host.encode() for host in config.hosts}
         self.proxies = Proxies.of(config)
         self.cors = Cors(config.cors_origins)
         https = config.public_url.startswith("https:")
@@ -132,7 +95,9 @@ class Http:
             self.check(scope, headers)
             scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
             await self.dispatch(scope, receive, outlet, headers)
-        except Exception as error:  # noqa: BLE001 - answered as a problem; an unknown one is logged
+        except Exception as error:
+            if outlet.status:  # half an answer is out: the server can only cut it off
+                raise
             await answer(outlet, *problem(error, caller.request_id))
         label = scope.get("picoauth.route", "other")
         self.figures.add(label, outlet.status, time.perf_counter() - began)
@@ -141,7 +106,8 @@ class Http:
         self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
     ) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        route = self.edge.get((method, scope["path"]))
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        route = self.edge.get((method, path))
         if route is not None:
             scope["picoauth.route"] = route.path
             request = EdgeRequest(
@@ -155,13 +121,13 @@ class Http:
             return
         preflight = self.cors.preflight(method, headers)
         if preflight is not None:
-            await answer(send, 204, preflight, b"")
+            await answer(send, NO_CONTENT, preflight, b"")
             return
-        await self.inner(scope, receive, send)
+        await self.inner[scope["picoauth.listener"]](scope, receive, send)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None
-        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        forwarded = joined(scope["headers"]) if b"x-forwarded-for" in headers else ""
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:256] or None
         return Caller(self.proxies.client(peer, forwarded), agent, self.random(9).hex())
 
@@ -180,9 +146,10 @@ class Http:
         if scope["http_version"] not in HTTP_1:
             raise AuthError(HTTP_VERSION)
         names = [name for name, _ in scope["headers"]]
-        host = headers.get(b"host", b"").decode("latin-1")
-        if names.count(b"host") != 1 or hostname(host) not in self.hosts:
+        if names.count(b"host") != 1 or hostname(headers[b"host"]) not in self.hosts:
             raise AuthError(INVALID_HOST)
+        if scope["path"][:1] != "/" or not scope["query_string"].isascii():
+            raise AuthError(BAD_REQUEST)  # a whole URL, whose host may be another, is no path
         if names.count(b"authorization") > 1:
             raise AuthError(AMBIGUOUS_TOKEN)
         if b"transfer-encoding" in headers and b"content-length" in headers:
@@ -200,16 +167,22 @@ class Outlet:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            present = {name for name, _ in message["headers"]}
+            present = {name for name, _ in message["headers"]} - {b"vary"}  # each adds its own
             more = [header for header in self.headers if header[0] not in present]
             message = {**message, "headers": [*message["headers"], *more]}
         await self.send(message)
 
 
-def hostname(host: str) -> str:
+def hostname(host: bytes) -> bytes | None:
     """The name without its port; `[::1]:8100` is `::1`."""
-    name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host.lower()
-    return name.strip("[]")
+    match = HOST.fullmatch(host.lower())
+    return match[1].strip(b"[]") if match else None
+
+
+def joined(headers: Headers) -> str:
+    """All of X-Forwarded-For: some proxies add a line where others lengthen it."""
+    lines = (value for name, value in headers if name == b"x-forwarded-for")
+    return b",".join(lines).decode("latin-1")
 
 
 def reader(receive: Receive) -> Callable[[int], Awaitable[bytes]]:
@@ -227,6 +200,8 @@ async def whole(receive: Receive, limit: int) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":  # half a body is none
+            raise AuthError(BAD_REQUEST)
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > limit:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from picoauth.errors import AuthError
 from picoauth.problems import INVALID_BODY, INVALID_JSON, UNSUPPORTED_MEDIA_TYPE
-from picoauth.routes import ANYTHING, Route
+from picoauth.routes import ANYTHING, FORM, Route
 from picoauth.shapes import Shaper
 
 DEPTH_LIMIT = 16
+MEMBERS_LIMIT = 100
+"""Members of one object: each that is unknown costs a search for what was meant."""
 EXACT = 2**53
-"""Integers from here on are not the same number in every JSON parser (RFC 8259, section 6)."""
+"""Integers beyond are not the same number in every JSON parser (RFC 8259, section 6)."""
 
 
-def typed(route: Route, content_type: str | None, encoding: str | None, body: bytes) -> Any:
+@dataclass(frozen=True)
+class Nothing:
+    """The body of a route that takes none: clients that always send JSON send `{}`."""
+
+
+def typed(route: Route, headers: Mapping[str, str], body: bytes) -> Any:
     """The body as the route declares it. Raises AuthError, which repeats no value."""
-    if route.body is None:
+    if route.body is None and not body:
         return None
-    media = (content_type or "").partition(";")[0].strip().lower()
-    if encoding is not None or (media not in route.accepts and ANYTHING not in route.accepts):
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    known = media in route.accepts or ANYTHING in route.accepts
+    if not known or "content-encoding" in headers:
         raise AuthError(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": ", ".join(route.accepts)})
     if route.body is str:
         return body.decode("latin-1").strip()
-    value = parse_json(body)
-    if route.body is dict:
-        return value if isinstance(value, dict) else shaped(route.body, value)
-    return shaped(route.body, value)
+    value = parse_form(body) if media == FORM else parse_json(body)
+    if route.body is dict and isinstance(value, dict):
+        return value
+    return shaped(route.body or Nothing, value)
 
 
 def shaped(kind: type, value: Any) -> Any:
@@ -61,10 +71,20 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
+def parse_form(body: bytes) -> dict[str, str]:
+    """Read a form; a member without a value counts as left out (RFC 6749, section 3.1)."""
+    try:
+        value = unique(parse_qsl(body.decode(), errors="strict", max_num_fields=MEMBERS_LIMIT))
+        check_value(value, DEPTH_LIMIT)
+    except ValueError as error:
+        raise AuthError(INVALID_BODY) from error
+    return value
+
+
 def unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a name comes twice")
+    if len(value) < len(pairs) or len(pairs) > MEMBERS_LIMIT:
+        raise ValueError("a name comes twice, or there are too many")
     return value
 
 
@@ -86,16 +106,14 @@ def finite(digits: str) -> float:
 
 
 def check_value(value: Any, depth: int) -> None:
-    if depth < 0:
-        raise ValueError("too deep")
+    """Raises ValueError; `depth` levels of objects and lists may be left."""
     if isinstance(value, str):
         value.encode()  # a lone surrogate is no text
         if "\0" in value:
             raise ValueError("NUL")
-    children: Iterable[Any] = ()
-    if isinstance(value, dict):
-        children = (*value.keys(), *value.values())
-    elif isinstance(value, list):
-        children = value
-    for child in children:
-        check_value(child, depth - 1)
+    elif isinstance(value, dict | list):
+        if not depth:
+            raise ValueError("too deep")
+        children = (*value.keys(), *value.values()) if isinstance(value, dict) else value
+        for child in children:
+            check_value(child, depth - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from picoauth.errors import AuthError, Denied
-from picoauth.problems import FORBIDDEN, TOKEN_MISSING
+from picoauth.problems import AMBIGUOUS_TOKEN, FORBIDDEN, TOKEN_MISSING
 from picoauth.routes import Guard, Request
 from picoauth.tokens import Access
 
@@ -44,12 +44,22 @@ def bearer(header: str | None) -> str:
     """The token of an `Authorization` header (RFC 6750, section 2.1). Raises Denied."""
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise Denied(TOKEN_MISSING, headers={"WWW-Authenticate": "Bearer"})
+        raise Denied(TOKEN_MISSING)
     return token.strip()
 
 
+def presented(authorization: str | None, body: str) -> str:
+    """The one token of a request, in its header or as its body. Raises AuthError for two (K-15)."""
+    if authorization is None and body:
+        return body
+    token = bearer(authorization)
+    if body not in ("", token):
+        raise AuthError(AMBIGUOUS_TOKEN)
+    return token
+
+
 async def admitted(guard: Guard, request: Request) -> Any:
-    """Ask the guard. Raises Denied where it answers nothing."""
+    """Ask the guard. Raises AuthError where it answers nothing."""
     principal = await guard(request)
     if principal is None:
         raise AuthError(FORBIDDEN)

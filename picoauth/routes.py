@@ -21,7 +21,10 @@ Listener = Literal["public", "admin"]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a handler gets. `body` is of the type that the route declares, or None."""
+    """What a handler gets. `body` is of the type that the route declares, or None.
+
+    Names of `headers` are in lower case; of one that comes twice it is the last.
+    """
 
     caller: Caller
     headers: Mapping[str, str]
@@ -42,9 +45,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a handler answers; without a body, by default, nothing: 204."""
+    """What a handler answers."""
 
     body: Any = None
+    """JSON; or bytes, of the `Content-Type` that `headers` say; or None for nothing."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,7 +67,10 @@ class Route:
     handler: Handler
     policy: str
     body: type | None = None
-    """A dataclass of `described` members; `dict` for any object; `str` for plain text."""
+    """A dataclass of `described` members; `dict` for any object; `str` for plain text.
+
+    A route without one takes nothing, or an empty object.
+    """
     accepts: Sequence[str] = (JSON,)
     listener: Listener = "public"
     status: int = 200
@@ -79,7 +86,7 @@ class EdgeRequest:
     caller: Caller
     headers: Mapping[bytes, bytes]
     read: Callable[[int], Awaitable[bytes]]
-    """Reads the body, so many bytes at most; raises AuthError (413) for a longer one."""
+    """Reads the body, so many bytes at most. Raises AuthError for a longer or too slow one."""
     query: bytes = b""
 
 
@@ -94,7 +101,10 @@ class EdgeReply:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeRoute:
-    """A path that an application asks on every request, answered as plain ASGI."""
+    """A path that an application asks on every request, answered as plain ASGI.
+
+    The path is compared as a whole: it has no parameters. No policy guards it, and no limiter.
+    """
 
     method: str
     path: str
