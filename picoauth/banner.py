@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 from picoauth.app import Application, create_app
 from picoauth.listeners import Bind
-
-if TYPE_CHECKING:
-    from picoauth.settings import Config
+from picoauth.settings import Config
 
 FIRST_STEPS = ("/auth/register", "/auth/login")
 
@@ -56,16 +56,26 @@ def banner(app: Application, addresses: Sequence[str]) -> Iterator[str]:
 
 def first_steps(app: Application, addresses: Sequence[str]) -> Iterator[str]:
     """A `curl` line for each thing that a newcomer tries, ready to paste."""
+    target = target_of(app.auth.config, addresses[0])
     routes = {registered.route.path: registered.route for registered in app.routes}
     for route in (routes[path] for path in FIRST_STEPS if path in routes):
         yield f"\n# {route.method} {route.path}"
-        yield curl(addresses[0], route.method, route.path, route.example)
+        yield curl(route.method, target, route.path, route.example)
 
 
-def curl(address: str, method: str, path: str, body: Mapping[str, Any]) -> str:
-    where = f"--unix-socket {address[5:]} http://localhost" if address[0] == "u" else address
-    data = f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
-    return f"curl -X {method} {where}{path} {data}"
+def target_of(config: Config, address: str) -> list[str]:
+    """What leads `curl` to a listener, under a name that is served; the URL comes last."""
+    if address.startswith("unix:"):
+        return ["--unix-socket", address[5:], "http://localhost"]
+    if urlsplit(address).hostname in config.hosts:
+        return [address]
+    return ["-H", f"Host: {urlsplit(config.public_url).netloc}", address]
+
+
+def curl(method: str, target: Sequence[str], path: str, body: Mapping[str, Any]) -> str:
+    *options, origin = target
+    data = ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    return shlex.join(["curl", "-X", method, *options, f"{origin}{path}", *data])
 
 
 def log_to_stderr() -> None:

@@ -1,47 +1,148 @@
-"""`picoauth …`: serving, setting up, and looking after users."""
+"""`picoauth …`: setting up, serving, looking after users; and the commands of plugins."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
+from picoauth import banner
+from picoauth.config import FILE
+from picoauth.discovery import REMEDY, find, imported, installed, told
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
+from picoauth.hooks import Plugin
+from picoauth.overview import overview, text
+from picoauth.plugins import each
+from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.shapes import suggest
+from picoauth.template import first
+from picoauth.users_cli import as_json, users
 
-if TYPE_CHECKING:
-    from picoauth.auth import Auth
-    from picoauth.settings import Config
+OURS = (
+    click.ClickException,
+    click.Abort,
+    click.exceptions.Exit,
+    AuthError,
+    ConfigError,
+    Conflict,
+    Unavailable,
+    BrokenPipeError,
+)
+"""What commands may raise, since there are words for it."""
 
-T = TypeVar("T")
 
-MISUSE = 2
-"""Exit code for what the operator has to mend."""
+class Failure(click.ClickException):
+    """What was refused, or cannot be done now: one sentence each, on standard error."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+    def show(self, file: Any = None) -> None:
+        for problem in self.problems:
+            click.echo(f"picoauth: {problem}", file=file, err=True)
+
+
+class Misuse(Failure):
+    """What the operator has to mend."""
+
+    exit_code = 2
 
 
 class Cli(click.Group):
     """The kernel's commands, and those of each listed plugin under the plugin's name."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if any("\udc80" <= character <= "\udcff" for arg in args for character in arg):
+            raise click.UsageError("The arguments are not UTF-8.", ctx)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise Misuse(error.problems) from error
+        except (AuthError, Conflict, Unavailable) as error:
+            raise Failure([worded(error)]) from error
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name) or self.plugin(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = suggest(name, self.list_commands(ctx)) or "."
+            raise click.UsageError(f'There is no command "{name}"{near}', ctx)
+        return super().resolve_command(ctx, args)
+
     def plugin(self, ctx: click.Context, name: str) -> click.Command | None:
-        config = configuration(ctx)
-        if name not in config.plugins:
-            return None
-        commands = dict(auth_of(ctx, config).plugins.collect("commands")).get(name, ())
-        return click.Group(name, {command.name or "": command for command in commands})
+        """The commands of a plugin, if it is listed. Raises ConfigError."""
+        try:
+            listed = configuration(ctx).plugins
+        except ConfigError:
+            if suggest(name, self.commands):
+                return None  # which command was meant helps more
+            raise
+        if name in listed:
+            return PluginCommands(name) if has_commands(name) else None
+        for found in installed():
+            if found.origin.name == name:
+                raise ConfigError(
+                    f"{found.origin} is not on: add it to `plugins` in {settings_path(ctx)}."
+                )
+        return None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a first run; those of plugins as far as they can be found."""
         try:
-            auth = auth_of(ctx, configuration(ctx))
+            listed = configuration(ctx).plugins
         except ConfigError:
-            return super().list_commands(ctx)
-        plugins = [name for name, commands in auth.plugins.collect("commands") if commands]
-        return [*super().list_commands(ctx), *plugins]
+            listed = ()
+        found, _ = each(listed, has_commands)
+        return [*self.commands, *(name for name, some in found.items() if some)]
+
+
+def has_commands(name: str) -> bool:
+    """Whether a plugin brings commands. Its class is imported, but nothing is made."""
+    return imported(find(name, installed())).commands is not Plugin.commands
+
+
+class PluginCommands(click.Group):
+    """The commands of one plugin, which is made when one of them is asked for, and no earlier."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, help=f"Commands of the plugin {name}.")
+        self.plugin = name
+
+    def load(self, ctx: click.Context) -> None:
+        """Raises ConfigError."""
+        for one in dict(auth_of(ctx).plugins.collect("commands"))[self.plugin]:
+            self.add_command(one)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self.load(ctx)
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        self.load(ctx)
+        return super().get_command(ctx, cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OURS:
+            raise
+        except Exception as error:
+            origin = auth_of(ctx).plugins.origins[self.plugin]
+            raise ConfigError(f"{origin} fails ({told(error)}): {REMEDY}.") from error
 
 
 @click.group(cls=Cli)
@@ -49,10 +150,11 @@ class Cli(click.Group):
     "--config",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("picoauth.toml"),
-    envvar="PICOAUTH_CONFIG",
+    default=FILE,
+    envvar=VARIABLE,
     show_default=True,
     show_envvar=True,
+    is_eager=True,
     help="The settings file.",
 )
 @click.version_option(package_name="picoauth")
@@ -60,119 +162,73 @@ def cli(path: Path) -> None:
     """A small headless authentication server whose every feature is a plugin."""
 
 
-def configuration(ctx: click.Context) -> Config:
-    from picoauth.config import load  # noqa: PLC0415 - `--help` needs none of it
+@cli.command()
+@click.pass_context
+def init(ctx: click.Context) -> None:
+    """Write a commented settings file.
 
-    return load(settings_path(ctx))
-
-
-def settings_path(ctx: click.Context) -> Path:
-    """`--help` comes before the options are read: then it is the default."""
-    path: Path = ctx.find_root().params.get("path", Path("picoauth.toml"))
-    return path
-
-
-def auth_of(ctx: click.Context, config: Config) -> Auth:
-    """One `Auth` per run, since it holds the database open."""
-    from picoauth.auth import Auth  # noqa: PLC0415
-
-    root = ctx.find_root()
-    if root.obj is None:
-        root.obj = Auth(config)
-    found: Auth = root.obj
-    return found
-
-
-def run(ctx: click.Context, work: Callable[[Auth], Awaitable[T]]) -> T:
-    """Do something with a started `Auth`, and close it."""
-    auth = auth_of(ctx, configuration(ctx))
-
-    async def whole() -> T:
-        async with auth.started():
-            return await work(auth)
-
-    return asyncio.run(whole())
+    With the plugins that are installed.
+    """
+    path = settings_path(ctx)
+    text, names, problems = first()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already: edit it, or move it away.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}. Make its folder, or mend its mode."
+        ) from error
+    for problem in problems:
+        click.echo(f"picoauth: left out: {problem}", err=True)
+    if not names:
+        click.echo(f"Wrote {path}, but no plugin is installed, and nobody can log in without one.")
+        click.echo('Run `pip install picoauth-password`, and write "password" into `plugins`.')
+        return
+    click.echo(f"Wrote {path}, with the plugins {', '.join(names)}.")
+    click.echo(f"Start the server: {command(ctx, 'serve')}")
 
 
 @cli.command()
 @click.pass_context
 def serve(ctx: click.Context) -> None:
     """Serve, on every address of `bind`."""
-    from picoauth.banner import serve as start  # noqa: PLC0415
-
-    asyncio.run(start(configuration(ctx), click.echo))
+    asyncio.run(banner.serve(configuration(ctx), click.echo))
 
 
-@cli.command()
-@click.pass_context
-def init(ctx: click.Context) -> None:
-    """Write a commented settings file."""
-    from picoauth.discovery import installed  # noqa: PLC0415
-    from picoauth.template import template  # noqa: PLC0415
-
-    path = settings_path(ctx)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(template(installed()))
-    except FileExistsError as error:
-        raise ConfigError(f"{path} exists already: edit it, or move it away.") from error
-    click.echo(f"Wrote {path}. Start the server with `picoauth serve`.")
+cli.add_command(users)
 
 
 @cli.command()
+@as_json
 @click.pass_context
-def plugins(ctx: click.Context) -> None:
+def plugins(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Show what is on, in order, and what is installed but not listed."""
-    from picoauth.overview import overview  # noqa: PLC0415
-
-    config = configuration(ctx)
-    for line in overview(auth_of(ctx, config)):
-        click.echo(line)
+    for shown in overview(auth_of(ctx)):
+        for line in [json.dumps(vars(shown))] if as_json else text(shown):
+            click.echo(line)
 
 
 @cli.command()
 @click.pass_context
 def migrate(ctx: click.Context) -> None:
     """Bring the database up to date. Serving does the same first."""
-
-    async def work(auth: Auth) -> dict[str, int]:
-        return {owner: len(applied) for owner, applied in (await auth.migrate()).items()}
-
-    auth = auth_of(ctx, configuration(ctx))
-    applied = asyncio.run(closing(auth, work))
-    for owner, count in applied.items():
-        click.echo(f"{owner}: {f'{count} migrations applied' if count else 'up to date'}")
-
-
-async def closing(auth: Auth, work: Callable[[Auth], Awaitable[T]]) -> T:
-    try:
-        return await work(auth)
-    finally:
-        await auth.database.close()
+    applied = asyncio.run(auth_of(ctx).migrate())
+    for owner, statements in applied.items():
+        count = len(statements)
+        some = f"{count} migration{'' if count == 1 else 's'} applied"
+        click.echo(f"{owner}: {some if count else 'up to date'}")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The console script: what an operator has to mend is one sentence, and exit code 2."""
-    from picoauth.users_cli import users  # noqa: PLC0415 - it needs `run`
-
-    cli.add_command(users)
-    try:
-        cli.main(arguments, prog_name="picoauth", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(1)
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"picoauth: {problem}", err=True)
-        sys.exit(MISUSE)
-    except (AuthError, Conflict, Unavailable) as error:
-        click.echo(f"picoauth: {sentence(error)}", err=True)
-        sys.exit(1)
+    """The console script: 0 is done, 1 refused, 2 something to mend, in one sentence each."""
+    cli.main(arguments, prog_name="picoauth")
 
 
-def sentence(error: Any) -> str:
+def worded(error: AuthError | Conflict | Unavailable) -> str:
     if isinstance(error, AuthError):
         return " ".join(filter(None, (error.problem.title, error.detail)))
-    return f"{error}: try again."
+    if isinstance(error, Conflict):
+        return "Another change came first: nothing was done, try again."
+    return f"Nothing was done, since {error}: try again when that is mended."

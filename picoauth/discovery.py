@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from picoauth.config import KERNEL
 from picoauth.errors import ConfigError
 from picoauth.hooks import Plugin
-from picoauth.schema import KERNEL as SCHEMA
+from picoauth.schema import TABLES
 from picoauth.shapes import suggest
 
 GROUP = "picoauth.v1"
@@ -20,11 +20,6 @@ REMEDY = "tell its authors, or remove it from `plugins`"
 COMMANDS = {"serve", "init", "plugins", "migrate", "users", "keys", "sessions", "doctor"}
 RESERVED = KERNEL | COMMANDS | {"picoauth"}
 """Names that no plugin may have: commands, settings, and the owner of the kernel's migrations."""
-TABLES = {sql.split()[2] for sql in SCHEMA if sql.split()[1] == "table"} | {
-    "migrations",
-    "outbox",
-    "resource_servers",
-}
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def check_mode(mode: str) -> None:
 
 def check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise ValueError('must be the name of a plugin, such as "password"')
+        raise ValueError('must be a name such as "password"')
 
 
 def check_unique(names: Sequence[str]) -> None:

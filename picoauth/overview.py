@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any
 
-from picoauth.discovery import GROUP, installed
-from picoauth.migrations import TABLE
+from picoauth.auth import Auth
+from picoauth.discovery import installed
 
-if TYPE_CHECKING:
-    from picoauth.auth import Auth
-
-
-def overview(auth: Auth) -> Iterator[str]:
-    """Each plugin that is on, with all that it contributes; then what is not listed."""
-    from picoauth.app import Application  # noqa: PLC0415 - shows that the routes fit together
-
-    routes = Application(auth).routes
-    for name, origin in auth.plugins.origins.items():
-        hooks = [hook for hook in auth.plugins.specs if has(auth, name, hook)]
-        paths = [f"{r.route.method} {r.route.path}" for r in routes if r.owner == name]
-        yield f"{name}  {origin.distribution} {origin.version}"
-        yield from line("hooks", hooks)
-        yield from line("factors", factors(auth, name))
-        yield from line("routes", paths)
-        yield from line("tables", tables(auth, name))
-    others = [f.origin for f in installed(GROUP) if f.origin.name not in auth.plugins.origins]
-    yield from (f"{o.name}  {o.distribution} {o.version}  (installed, not listed)" for o in others)
+CREATED = re.compile(r'\s*create\s+table\s+(?:if\s+not\s+exists\s+)?"?(\w+)', re.IGNORECASE)
 
 
-def line(label: str, items: Sequence[str]) -> Iterator[str]:
-    if items:
-        yield f"  {label + ':':9}{', '.join(items)}"
+@dataclass(frozen=True)
+class Shown:
+    """A plugin that is installed, and, if it is listed, all that it contributes."""
+
+    name: str
+    distribution: str
+    version: str
+    listed: bool
+    hooks: Sequence[str] = ()
+    factors: Sequence[str] = ()
+    routes: Sequence[str] = ()
+    tables: Sequence[str] = ()
 
 
-def has(auth: Auth, name: str, hook: str) -> bool:
-    return name in dict(auth.plugins.implementations(hook))
+def overview(auth: Auth) -> Iterator[Shown]:
+    """Each plugin that is on, in order; then what is installed and not listed."""
+    origins = auth.plugins.origins
+    for name, origin in origins.items():
+        yield Shown(
+            name,
+            origin.distribution,
+            origin.version,
+            listed=True,
+            hooks=[h for h in auth.plugins.specs if name in dict(auth.plugins.implementations(h))],
+            factors=[factor.name for factor in declared(auth, name, "factors")],
+            routes=[
+                f"{route.method} {route.path}"
+                for route in (*declared(auth, name, "edge"), *declared(auth, name, "routes"))
+            ],
+            tables=tables(declared(auth, name, "migrations")),
+        )
+    for found in installed():
+        if found.origin.name not in origins:
+            yield Shown(**vars(found.origin), listed=False)
 
 
-def factors(auth: Auth, name: str) -> list[str]:
-    return [factor.name for factor in dict(auth.plugins.collect("factors")).get(name, ())]
+def declared(auth: Auth, name: str, hook: str) -> Sequence[Any]:
+    found: Sequence[Any] = dict(auth.plugins.collect(hook)).get(name, ())
+    return found
 
 
-def tables(auth: Auth, name: str) -> list[str]:
-    statements = dict(auth.plugins.collect("migrations")).get(name, ())
-    found = (TABLE.match(sql) for sql in statements)
+def tables(statements: Sequence[str]) -> list[str]:
+    found = (CREATED.match(sql) for sql in statements)
     return list(dict.fromkeys(match[1] for match in found if match is not None))
+
+
+def text(shown: Shown) -> Iterator[str]:
+    note = "" if shown.listed else "  (installed, not listed)"
+    yield f"{shown.name}  {shown.distribution} {shown.version}{note}"
+    for label in ("hooks", "factors", "routes", "tables"):
+        if items := getattr(shown, label):
+            yield f"  {label + ':':9}{', '.join(items)}"

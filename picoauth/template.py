@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from picoauth.discovery import Found, imported
-from picoauth.settings import Config
+from picoauth.discovery import Found, blaming, find, imported, installed
+from picoauth.errors import ConfigError
+from picoauth.formats import check_name
+from picoauth.plugins import each
+from picoauth.settings import SECRET, Config, Secret
 from picoauth.shapes import UNITS, Seconds, hints
 
 HEAD = """\
@@ -23,47 +27,83 @@ SHOWN = {
 """What stands there without a comment sign; the plugins are those that are installed."""
 
 
-def template(installed: Sequence[Found]) -> str:
-    """The whole file, for the plugins that are installed."""
-    names = [found.origin.name for found in installed]
-    shown: dict[str, Any] = {**SHOWN, "plugins": names}
-    blocks = [HEAD, *lines(Config, shown)]
-    tables: list[tuple[str, Any]] = [
-        (field.name, hints(Config)[field.name])
+def first() -> tuple[str, Sequence[str], Sequence[str]]:
+    """A first file, the plugins in it, and what is wrong with those that are left out."""
+    known = installed()
+    names = dict.fromkeys(found.origin.name for found in known)
+    blocks, problems = each(names, lambda name: block(usable(name, known)))
+    return text(blocks), list(blocks), problems
+
+
+def usable(name: str, known: Sequence[Found]) -> Found:
+    """Raises ConfigError for a plugin that the settings could not list."""
+    found = find(name, known)
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ConfigError(f"{found.origin} cannot be listed: its name {error}.") from error
+    return found
+
+
+def template(plugins: Sequence[Found]) -> str:
+    """The whole file, with these plugins."""
+    return text({found.origin.name: block(found) for found in plugins})
+
+
+def text(blocks: Mapping[str, str]) -> str:
+    """The kernel's settings, and below them a block for each plugin."""
+    shown: dict[str, Any] = {**SHOWN, "plugins": list(blocks)}
+    tables = [
+        table(field.name, hints(Config)[field.name])
         for field in dataclasses.fields(Config)
         if field.init and not field.metadata
     ]
-    plugins = [(found.origin.name, imported(found).settings_type()) for found in installed]
-    for name, kind in [*tables, *plugins]:
-        if dataclasses.fields(kind):
-            blocks += [f"\n[{name}]\n", *lines(kind, {})]
-    return "".join(blocks)
+    return "".join([HEAD, *lines(Config, shown), *tables, *blocks.values()])
 
 
-def lines(kind: Any, shown: dict[str, Any]) -> Iterator[str]:
+def block(found: Found) -> str:
+    """Raises ConfigError for a plugin that cannot be imported, or whose settings are odd."""
+    kind = imported(found)
+    with blaming(found.origin, "has settings that cannot be read"):
+        return table(found.origin.name, kind.settings_type())
+
+
+def table(name: str, kind: Any) -> str:
+    below = "".join(lines(kind, {}))
+    return f"\n[{name}]\n{below}" if below else ""
+
+
+def lines(kind: Any, shown: Mapping[str, Any]) -> Iterator[str]:
     for field in dataclasses.fields(kind):
-        text = field.metadata.get("text")
-        if text is None:
+        about = field.metadata.get("text")
+        if about is None:
             continue
+        about = " ".join(about.split())
         if field.name in shown:
-            yield f"\n# {text}\n{field.name} = {toml(shown[field.name])}\n"
+            yield f"\n# {about}\n{field.name} = {toml(shown[field.name])}\n"
         else:
-            span = hints(kind)[field.name] is Seconds
-            yield f"\n# {text}\n# {field.name} = {default(field, span=span)}\n"
+            value = default(hints(kind)[field.name], field.default)
+            yield f"\n# {about}\n# {field.name} = {value}\n"
 
 
-def default(field: dataclasses.Field[Any], *, span: bool) -> str:
-    if field.name == "secret":
-        return '{ file = "picoauth.secret" }'
-    value: Any = field.default
+def default(kind: Any, value: Any) -> str:
+    if kind == tuple[Secret, ...]:
+        return f'{{ file = "{SECRET}" }}'
+    if value is dataclasses.MISSING:
+        return '"…"  # needed'
     if value is None:
-        return '"…"'
-    return f'"{short(value)}"' if span else toml(value)
+        return '"…"  # unset by default'
+    return f'"{short(value)}"' if kind is Seconds else toml(value)
 
 
 def toml(value: Any) -> str:
     """Texts, numbers, booleans and lists look the same in TOML and JSON."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, Mapping):
+        members = ", ".join(f"{json.dumps(n)} = {toml(item)}" for n, item in value.items())
+        return f"{{ {members} }}"
+    if isinstance(value, Path):
+        return toml(str(value))
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def short(seconds: int) -> str:

@@ -6,26 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from picoauth.cli import run
+from picoauth.auth import Auth
 from picoauth.errors import ConfigError
 from picoauth.events import Caller
-
-if TYPE_CHECKING:
-    from picoauth.auth import Auth
-    from picoauth.users import User
+from picoauth.running import command, run
+from picoauth.users import User
 
 LIST = """
-    select u.id, coalesce(i.display, ''), u.name, u.created_at, u.last_login_at, u.disabled_at
+    select u.id, i.display, u.name, u.created_at, u.last_login_at, u.disabled_at
       from users u left join identifiers i on i.user_id = u.id and i.kind = 'username'
      where u.id > ? order by u.id limit ?
 """
 COLUMNS = ("id", "username", "name", "created_at", "last_login_at", "disabled_at")
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group()
@@ -36,32 +34,46 @@ def users() -> None:
 @users.command()
 @click.argument("username")
 @click.option("--name", help="Name to show.")
+@as_json
 @click.pass_context
-def create(ctx: click.Context, username: str, name: str | None) -> None:
-    """Make a user, who can log in once a factor is set, as by `picoauth password set`."""
+def create(ctx: click.Context, username: str, name: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Make a user.
 
-    async def work(auth: Auth) -> User:
+    Who cannot log in before there is a factor, such as a password.
+    """
+
+    async def work(auth: Auth) -> tuple[str, bool]:
         user, _ = await auth.users.register(auth.users.draft(username=username, name=name))
-        return user
+        return user.id, "password" in auth.plugins.on
 
-    click.echo(f"Made {username}, id {run(ctx, work).id}.")
+    made, hint = run(ctx, work)
+    if as_json:
+        click.echo(json.dumps({"id": made, "username": username}))
+        return
+    click.echo(f"Made {username}, id {made}.")
+    if hint:
+        click.echo(f"Give it a password: {command(ctx, 'password', 'set', username)}")
 
 
 @users.command("list")
 @click.option("--after", default="", help="Begin after this id.")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 1_000_000))
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, after: str, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """List users in the order in which they were made."""
 
     async def work(auth: Auth) -> Sequence[Mapping[str, Any]]:
-        rows = await auth.database.read(LIST, (after, limit), slow=True)
+        rows = await auth.database.read(LIST, (after, limit + 1), slow=True)
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     found = run(ctx, work)
-    for one in found if as_json else table(found):
-        click.echo(json.dumps(one) if as_json else one)
+    shown = found[:limit]
+    for line in map(json.dumps, shown) if as_json else table(shown):
+        click.echo(line)
+    if len(found) > limit:
+        more = command(ctx, "users", "list", "--after", shown[-1]["id"])
+        click.echo(f"There are more: {more}", err=True)
 
 
 @users.command()
@@ -73,12 +85,11 @@ def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
 
     async def work(auth: Auth) -> Mapping[str, Any]:
         found = await find(auth, user)
-        sessions = await auth.sessions.list(found.id)
         return {
             **asdict(found),
             "identifiers": [asdict(i) for i in await auth.users.identifiers(found.id)],
-            "factors": [e.factor for e in await auth.users.enrolments(found.id)],
-            "sessions": len(sessions),
+            "factors": [asdict(e) for e in await auth.users.enrolments(found.id)],
+            "sessions": len(await auth.sessions.list(found.id)),
         }
 
     shown = run(ctx, work)
@@ -99,7 +110,7 @@ def disable(ctx: click.Context, user: str) -> None:
         await auth.accounts.disable((await find(auth, user)).id, Caller())
 
     run(ctx, work)
-    click.echo(f"{user} is disabled.")
+    click.echo(f"{user} is disabled, and logged out.")
 
 
 @users.command()
@@ -117,10 +128,15 @@ def enable(ctx: click.Context, user: str) -> None:
 
 @users.command()
 @click.argument("user")
-@click.confirmation_option(prompt="This deletes the user for good. Go on?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def delete(ctx: click.Context, user: str) -> None:
-    """Delete a user with everything known; nobody gets the user name again."""
+def delete(ctx: click.Context, user: str, yes: bool) -> None:  # noqa: FBT001
+    """Delete a user with everything known.
+
+    Nobody gets the user name again.
+    """
+    if not yes:
+        click.confirm(f"Delete {user} for good, with everything known?", abort=True)
 
     async def work(auth: Auth) -> None:
         await auth.accounts.delete((await find(auth, user)).id, Caller())
@@ -147,8 +163,17 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def printable(name: str, value: Any) -> str:
+    """A cell, without what would move the cursor of a terminal: names are users' own."""
     if value is None:
         return "-"
     if name.endswith("_at"):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M")
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%MZ")
+    text = ", ".join(map(item, value)) if isinstance(value, list) else str(value)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) or "-"
+
+
+def item(one: Mapping[str, Any]) -> str:
+    """An identifier, or an enrolled factor."""
+    if "kind" in one:
+        return f"{one['kind']} {one['display']}{'' if one['verified'] else ' (unverified)'}"
+    return f"{one['factor']}{'' if one['confirmed_at'] else ' (unconfirmed)'}"

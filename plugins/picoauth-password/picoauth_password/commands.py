@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,26 @@ if TYPE_CHECKING:
 def commands(plugin: PasswordPlugin) -> Sequence[click.Command]:
     @click.command("set")
     @click.argument("username")
-    @click.password_option(help="Asked for, if not given.")
-    def set_password(username: str, password: str) -> None:
-        """Set the password of a user; every session of the user ends."""
+    @click.option("--password", help="Others may see it among the processes; better without.")
+    def set_password(username: str, password: str | None) -> None:
+        """Set a user's password; every session of the user ends.
+
+        It is asked for at a terminal, and else the first line of the standard input.
+        """
+        new = typed() if password is None else password
 
         async def work() -> None:
             async with plugin.auth.started():
-                await plugin.set_password(username, password)
+                await plugin.set_password(username, new)
 
         asyncio.run(work())
         click.echo(f"The password of {username} is set.")
 
     return [set_password]
+
+
+def typed() -> str:
+    """Twice at a terminal, where nobody sees it."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return click.prompt("Password", hide_input=True, confirmation_prompt=True)
