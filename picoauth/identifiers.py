@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +14,12 @@ LONGEST_USERNAME = 64
 """Code points."""
 LONGEST_EMAIL = 254
 """Octets (RFC 3696, erratum 1690)."""
+LONGEST_URL = 2048
+LONGEST_HOST = 253
+HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+DEVIANT = frozenset("ßẞς\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
+"""What IDNA 2003 folds and IDNA 2008 keeps (UTS 46, section 7): two people's domains in one."""
+PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,12 @@ def identifier(kind: str, text: str, *, verified: bool) -> Identifier:
 
 
 def canonical(kind: str, text: str) -> str:
-    """The one form in which identifiers are compared. Raises AuthError."""
+    """The one form in which identifiers are compared. Raises AuthError.
+
+    Lengths are looked at first: folding 64 KiB of text would take a second.
+    """
     form = {"username": canonical_username, "email": canonical_email, "url": canonical_url}
-    return form.get(kind, str.casefold)(text)
+    return form.get(kind, folded)(text)
 
 
 def canonical_username(text: str) -> str:
@@ -43,6 +53,8 @@ def canonical_username(text: str) -> str:
     """
     from precis_i18n import get_profile  # noqa: PLC0415 - its tables are loaded when first needed
 
+    if len(text) > 4 * LONGEST_USERNAME:  # marks may still combine with their letters
+        raise AuthError(INVALID_USERNAME)
     try:
         value: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError as error:
@@ -53,29 +65,51 @@ def canonical_username(text: str) -> str:
 
 
 def canonical_email(text: str) -> str:
-    """RFC 5321, lower case, the domain as it is looked up."""
-    local, at, domain = unicodedata.normalize("NFC", text).casefold().rpartition("@")
+    """RFC 5321, without regard to case, the domain as it is looked up."""
+    if len(text) > LONGEST_EMAIL:
+        raise AuthError(INVALID_EMAIL)
+    local, _, domain = text.rpartition("@")
     try:
-        host = domain.encode("idna").decode()
-    except UnicodeError as error:
+        local, host = folded(local), canonical_host(domain)
+    except ValueError as error:
         raise AuthError(INVALID_EMAIL) from error
-    odd = any(not c.isprintable() or c in ' "(),:;<>@[\\]' for c in local + host)
-    value = f"{local}{at}{host}"
-    if not local or "." not in host.strip(".") or odd or len(value.encode()) > LONGEST_EMAIL:
+    odd = any(not c.isprintable() or c in ' "(),:;<>@[\\]' for c in local)
+    value = f"{local}@{host}"
+    if not local or odd or "." not in host or len(value.encode()) > LONGEST_EMAIL:
         raise AuthError(INVALID_EMAIL)
     return value
 
 
 def canonical_url(text: str) -> str:
-    """Lower-case host, and a path of at least `/` (IndieAuth, section 3.4)."""
+    """Lower-case host, no default port, and a path of at least `/` (IndieAuth, section 3.4)."""
+    if len(text) > LONGEST_URL or not text.isprintable() or set(text) & set(" \\"):
+        raise AuthError(INVALID_URL)
     try:
         parts = urlsplit(text)
-        host = (parts.hostname or "").encode("idna").decode()
+        host, port = canonical_host(parts.hostname or ""), parts.port
     except ValueError as error:
         raise AuthError(INVALID_URL) from error
-    if parts.scheme not in ("http", "https") or not host or parts.fragment or parts.username:
+    if parts.scheme not in PORTS or "@" in parts.netloc or parts.fragment:
         raise AuthError(INVALID_URL)
-    port = f":{parts.port}" if parts.port else ""
-    return (
-        f"{parts.scheme}://{host}{port}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    )
+    shown = "" if port in (None, PORTS[parts.scheme]) else f":{port}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{host}{shown}{parts.path or '/'}{query}"
+
+
+def canonical_host(text: str) -> str:
+    """A domain as it is looked up (RFC 3490). Raises ValueError.
+
+    One that the two versions of IDNA look up differently is refused: it could be made to
+    stand for somebody else's.
+    """
+    if len(text) > LONGEST_HOST or set(text) & DEVIANT:
+        raise ValueError("too long, or ambiguous")
+    host = text.casefold().encode("idna").decode()
+    if not HOST.fullmatch(host):
+        raise ValueError("no domain")
+    return host
+
+
+def folded(text: str) -> str:
+    """Without regard to case, in one normal form (Unicode, section 3.13)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
