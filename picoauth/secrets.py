@@ -7,8 +7,10 @@ import hmac
 import os
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -77,7 +79,7 @@ class Secrets:
         try:
             cipher = AESGCM(expand(root.key, "seal"))
             return cipher.decrypt(sealed[4:16], sealed[16:], bound(place, root.id))
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # the latter for one that was cut short
             raise ConfigError(
                 f"The {place.column} of {place.table} {place.row} was altered in the database: "
                 "restore it from a backup."
@@ -105,22 +107,32 @@ def load(config: Config, random: Random) -> Secrets:
 
 
 def make(path: Path | None, config: Config, random: Random) -> None:
-    """Write a new secret, unless there is one, or a database that another one belongs to."""
+    """Write a new secret, unless there is one, or a database that another one belongs to.
+
+    Of processes that start at once, one makes it; a secret is there before its database is.
+    """
+    orphan = (config.base / config.database).exists()
     if path is None or path.exists():
         return
-    if (config.base / config.database).exists():
+    if orphan:
         raise ConfigError(
             f"{path} is missing, but the database {config.database} exists and needs it: "
             "put the secret back from your backup."
         )
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process was faster
-        return
+        write(path, base64.urlsafe_b64encode(random(33)) + b"\n")
     except OSError as error:
         raise ConfigError(f"The secret {path} cannot be made: {error.strerror}.") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.urlsafe_b64encode(random(33)) + b"\n")
+
+
+def write(path: Path, value: bytes) -> None:
+    """Make a file, whole and on the disk, for its owner alone, unless there is one."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # mode 0600
+        file.write(value)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster
+            os.link(file.name, path)
 
 
 def check_mode(path: Path | None) -> None:
