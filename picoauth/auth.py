@@ -16,7 +16,7 @@ from picoauth.database import Database
 from picoauth.discovery import Found
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError, Denied
-from picoauth.events import Caller, Events
+from picoauth.events import Caller, Events, by_event
 from picoauth.factors import Factor
 from picoauth.figures import Figure, Figures
 from picoauth.jobs import Jobs
@@ -95,8 +95,8 @@ class Auth:
         self.logins = Logins(self, self.factors)
         window = self.config.tokens.window
         self.rotation = Rotation(self.sessions, self.events, self.revocations, window, self.now)
-        self.events.recorders = dict(plugins.implementations("record"))
-        self.events.listeners = dict(plugins.implementations("on"))
+        self.events.recorders = by_event(plugins.implementations("record"))
+        self.events.listeners = by_event(plugins.implementations("on"))
         self.jobs.jobs = [upkeep.cleaning(self), *plugins.flat("jobs")]
         self.checks = [*upkeep.checks(self), *plugins.flat("checks")]
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from picoauth.asking import asked
 from picoauth.database import Database, Statement
 
 log = logging.getLogger("picoauth.events")
 LONGEST = 200
 """Characters of any text in a log line."""
 PATIENCE = 5.0
-"""Seconds that a stopping server waits for plugins to take note."""
+"""Seconds that a plugin may take to take note."""
 
 
 @dataclass(frozen=True)
@@ -166,29 +168,45 @@ class Events:
     async def commit(self, event: Event, *statements: Statement) -> dict[str, Any]:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
-        Raises Conflict, its index counting in `statements`, and Unavailable.
+        Whatever can fail about the event does so before the write. Raises Conflict, its
+        index counting in `statements`, and Unavailable.
         """
-        additions = {name: recorder(event) for name, recorder in self.recorders.items()}
-        added = {name: addition for name, addition in additions.items() if addition is not None}
+        text, added = line(event), self.recorded(event)
         more = [statement for addition in added.values() for statement in addition.statements]
         if statements or more:
             await self.database.write(*statements, *more)
-        self.deliver(event)
+        self.tell(event, text)
         return {n: addition.reply for n, addition in added.items() if addition.reply is not None}
 
+    def recorded(self, event: Event) -> dict[str, Addition]:
+        """What plugins add to the write; one that fails undoes it, since it may be an audit."""
+        added = {}
+        for name, recorder in self.recorders.items():
+            try:
+                addition = recorder(event)
+                if addition is not None:
+                    added[name] = checked(addition)
+            except Exception as error:
+                raise RuntimeError(f"plugin {name} failed in record") from error
+        return added
+
     def deliver(self, event: Event) -> None:
-        log.info("%s", line(event))
-        if self.listeners:
-            task = asyncio.create_task(self.tell(event))
+        """Tell what happened where nothing was written."""
+        self.tell(event, line(event))
+
+    def tell(self, event: Event, text: str) -> None:
+        log.info("%s", text)
+        for name, listener in self.listeners.items():
+            task = asyncio.create_task(self.ask(name, listener, event))
             self.deliveries.add(task)
             task.add_done_callback(self.deliveries.discard)
 
-    async def tell(self, event: Event) -> None:
-        for name, listener in self.listeners.items():
-            try:
-                await listener(event)
-            except Exception:
-                log.exception("plugin %s failed on %s", name, type(event).__name__)
+    async def ask(self, name: str, listener: Listener, event: Event) -> None:
+        """Let one plugin take note; however it fails, nobody else is held up."""
+        try:
+            await asked(partial(listener, event), {}, PATIENCE)
+        except Exception:
+            log.exception("plugin %s failed on %s", name, type(event).__name__)
 
     async def settle(self) -> None:
         """Wait until everybody was told, for `PATIENCE` at most."""
@@ -206,4 +224,25 @@ def line(event: Event) -> str:
 def flat(members: Mapping[str, Any]) -> dict[str, Any]:
     caller = members["caller"]
     rest = {name: value for name, value in members.items() if name not in ("at", "caller")}
-    return {n: v[:LONGEST] if isinstance(v, str) else v for n, v in {**rest, **caller}.items()}
+    return {name: short(value) for name, value in {**rest, **caller}.items()}
+
+
+def short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:LONGEST]
+    return [short(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def by_event(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, Any]:
+    """What plugins implement, which is called by names, as functions of an event."""
+
+    def of(function: Callable[..., Any]) -> Callable[[Event], Any]:
+        return lambda event: function(event=event)
+
+    return {name: of(function) for name, function in functions}
+
+
+def checked(addition: Addition) -> Addition:
+    """Raises TypeError for a reply that no answer can carry."""
+    json.dumps(addition.reply)
+    return addition
