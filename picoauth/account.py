@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from picoauth.errors import AuthError
 from picoauth.problems import (
-    INVALID_BODY,
     INVALID_USERNAME,
+    LAST_FACTOR,
     NOT_FOUND,
     STEPUP_NEEDED,
     USERNAME_TAKEN,
@@ -33,6 +32,15 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """The account as it shall be: what is left out is emptied, but for the names it must have."""
+
+    username: str = described("User name.")
+    name: str = described("Name to show.", least=1, most=200)
+    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35)
+
+
+@dataclass(frozen=True)
 class Label:
     """A new name for an enrolled factor."""
 
@@ -49,17 +57,18 @@ class Account:
         def route(method: str, path: str, handler: Any, policy: str, **more: Any) -> Route:
             return Route(method=method, path=path, handler=handler, policy=policy, **more)
 
-        change = {"body": Changes, "problems": (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED)}
+        refusals = (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED)
+        rename, removal = {"body": Label, "problems": (NOT_FOUND,)}, (NOT_FOUND, LAST_FACTOR)
         return [
             route("GET", "/auth/me", self.me, "session"),
-            route("PUT", "/auth/me", self.replace, "session", **change),
-            route("PATCH", "/auth/me", self.change, "session", **change),
+            route("PUT", "/auth/me", self.replace, "session", body=Profile, problems=refusals),
+            route("PATCH", "/auth/me", self.change, "session", body=Changes, problems=refusals),
             route("DELETE", "/auth/me", self.delete, "fresh"),
             route("GET", "/auth/sessions", self.sessions, "session"),
             route("DELETE", "/auth/sessions/{id}", self.end, "fresh", problems=(NOT_FOUND,)),
             route("GET", "/auth/factors", self.factors, "session"),
-            route("PATCH", "/auth/factors/{id}", self.rename, "session", body=Label),
-            route("DELETE", "/auth/factors/{id}", self.remove, "fresh", problems=(NOT_FOUND,)),
+            route("PATCH", "/auth/factors/{id}", self.rename, "session", **rename),
+            route("DELETE", "/auth/factors/{id}", self.remove, "fresh", problems=removal),
         ]
 
     async def me(self, request: Request) -> Reply:
@@ -81,22 +90,19 @@ class Account:
         }
 
     async def replace(self, request: Request) -> Reply:
-        """PUT: what is left out is emptied, but for the names, which an account must have."""
-        changes: Changes = request.body
-        if changes.username is None or changes.name is None:
-            raise AuthError(INVALID_BODY, "username and name are missing")
-        return await self.changed(request, vars(changes))
+        return await self.changed(request, vars(request.body))
 
     async def change(self, request: Request) -> Reply:
         given = {name: value for name, value in vars(request.body).items() if value is not None}
         return await self.changed(request, given)
 
-    async def changed(self, request: Request, changes: dict[str, Any]) -> Reply:
+    async def changed(self, request: Request, changes: Mapping[str, Any]) -> Reply:
+        """Who takes another user name has to be there: it is what a login goes by."""
         user_id = request.access.user_id
         if changes.get("username") not in (None, await self.auth.users.username(user_id)):
             await self.auth.require_fresh(request.access)
-        await self.auth.accounts.change(user_id, changes, request.caller)
-        return Reply(await self.described(user_id))
+        replies = await self.auth.accounts.change(user_id, changes, request.caller)
+        return Reply({**await self.described(user_id), **replies})
 
     async def delete(self, request: Request) -> Reply:
         await self.auth.accounts.delete(request.access.user_id, request.caller)

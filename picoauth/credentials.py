@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from picoauth.changes import RISE, TRIES, ended, heed
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied
 from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 
-RISE = "update users set epoch = epoch + 1 where id = ? and epoch = ? and disabled_at is null"
-TRIES = 3
-"""How often a change is tried that a refresh got in the way of."""
+RISE_ENABLED = f"{RISE} and disabled_at is null"
+
+Answering = Callable[[Session], Awaitable[Mapping[str, Any]]]
+"""What a client is to get for a session once it is changed."""
+
+
+async def nothing(_: Session) -> Mapping[str, Any]:
+    return {}
 
 
 class Credentials:
@@ -34,20 +41,25 @@ class Credentials:
         change: Callable[[Session], Session],
         event: Event,
         statements: Sequence[Statement],
+        answering: Answering = nothing,
     ) -> tuple[Session, dict[str, Any]]:
         """Write a changed session with its reason; again where a refresh came between.
 
+        The answer is made before the write: what fails in it leaves nothing changed.
         Raises Denied if the session ended, and Conflict for `statements`.
         """
         for _ in range(TRIES):
             current = await self.session(session_id)
             changed = change(current)
+            answer = await answering(changed)
             changing = await self.auth.sessions.change(changed, current.generation)
             try:
-                return changed, await self.auth.events.commit(event, *statements, *changing)
+                replies = await self.auth.events.commit(event, *statements, *changing)
             except Conflict as conflict:
                 if conflict.index < len(statements):
                     raise
+            else:
+                return changed, {**answer, **replies}
         raise Denied(START_OVER)
 
     async def session(self, session_id: str) -> Session:
@@ -61,26 +73,32 @@ class Credentials:
         self, session_id: str, factor: str, statements: Sequence[Statement], caller: Caller
     ) -> dict[str, Any]:
         """Replace a credential: the epoch rises, other sessions end, this one gets new tokens."""
-        user, _ = await self.owner(session_id)
+        user = await self.owner(session_id)
         event = CredentialChanged(at=self.auth.now(), user_id=user.id, factor=factor, caller=caller)
         return await self.change_proofs(session_id, user, event, statements)
 
     async def reset_credential(
         self, user: User, factor: str, statements: Sequence[Statement], caller: Caller
-    ) -> None:
+    ) -> dict[str, Any]:
         """Replace a credential for a user who is not logged in: every session ends.
 
-        Raises Conflict, its index counting in `statements`.
+        Answers the `record` replies. Raises Denied if the account changed since the user
+        was read, and Conflict for `statements`.
         """
         event = CredentialChanged(at=self.auth.now(), user_id=user.id, factor=factor, caller=caller)
-        rise = Statement(RISE, (user.id, user.epoch), rows=1)
+        rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         ending = await self.auth.sessions.end_all(user.id, keep=None, below_epoch=user.epoch + 1)
-        await self.auth.events.commit(event, *statements, rise, *ending)
-        await self.auth.revocations.poll()
+        try:
+            return await ended(self.auth, event, *statements, rise, *ending)
+        except Conflict as conflict:
+            if conflict.index < len(statements):
+                raise
+            raise Denied(START_OVER) from conflict
 
-    async def owner(self, session_id: str) -> tuple[User, Session]:
+    async def owner(self, session_id: str) -> User:
+        """The user of a session, whose epoch guards the change."""
         session = await self.session(session_id)
-        return await self.auth.users.require(session.user_id), session
+        return await self.auth.users.require(session.user_id)
 
     async def change_proofs(
         self,
@@ -90,23 +108,27 @@ class Credentials:
         statements: Sequence[Statement],
         change: Callable[[Session], Session] = lambda session: session,
     ) -> dict[str, Any]:
-        """Write a change in what proves a user: the epoch rises, and all other sessions end."""
+        """Write a change in what proves a user: the epoch rises, and all other sessions end.
+
+        Never tried again under another epoch: what was fresh enough before need not be after.
+        """
         ending = await self.auth.sessions.end_all(
             user.id, keep=session_id, below_epoch=user.epoch + 1
         )
-        rise = Statement(RISE, (user.id, user.epoch), rows=1)
-        now = self.auth.now()
+        rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
+        now, idle = self.auth.now(), self.auth.config.tokens.idle
         try:
-            current, replies = await self.change_session(
+            _, answer = await self.change_session(
                 session_id,
-                lambda session: renewed(change(session), now),
+                lambda session: renewed(change(session), now, idle),
                 event,
                 [*statements, rise, *ending],
+                partial(self.auth.tokens_for, user),
             )
         except Conflict as conflict:
             raise Denied(START_OVER) from conflict
-        await self.auth.revocations.poll()
-        return {**await self.auth.tokens_for(user, current), **replies}
+        await heed(self.auth)
+        return answer
 
     async def enrol(
         self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller
@@ -126,20 +148,23 @@ class Credentials:
     async def confirmed(
         self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller
     ) -> dict[str, Any]:
-        user, _ = await self.owner(session_id)
+        user = await self.owner(session_id)
+        if enrolment.user_id != user.id:  # a fresh proof is one for the own account (W-7)
+            raise AuthError(NOT_FOUND)
         factor, now = self.auth.factors[enrolment.factor], self.auth.now()
+        demanding = factor.second and not factor.fallback
         before = self.auth.logins.rule.demands(await self.auth.users.enrolments(user.id))
         event = FactorConfirmed(
             at=now,
             user_id=user.id,
             factor=factor.name,
             enrolment_id=enrolment.id,
-            first=factor.second and not factor.fallback and not before,
+            first=demanding and not before,
             caller=caller,
         )
 
         def proven(session: Session) -> Session:
-            return replace(session, second_at=now) if factor.second else session
+            return replace(session, second_at=now) if demanding else session
 
         return await self.change_proofs(session_id, user, event, statements, proven)
 
@@ -147,7 +172,7 @@ class Credentials:
         self, session_id: str, enrolment_id: str, caller: Caller
     ) -> dict[str, Any]:
         """Raises AuthError where it is the only factor that a login can start with."""
-        user, _ = await self.owner(session_id)
+        user = await self.owner(session_id)
         enrolments = await self.auth.users.enrolments(user.id)
         gone = next((e for e in enrolments if e.id == enrolment_id), None)
         if gone is None:

@@ -20,7 +20,7 @@ LONGEST = 4096
 
 
 def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
-
+    """A token with exactly this header, signed. Raises ConfigError for one over 4 KiB."""
     payload = json.dumps(claims, separators=(",", ":")).encode()
     algorithm = header["alg"]
     token = serialize_compact(dict(header), payload, key, registry=pinned(algorithm))
@@ -32,12 +32,12 @@ def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
 
 
 def opened(token: str, key: Key, algorithm: str) -> dict[str, Any]:
-
+    """The claims of a token that this key signed. Raises Denied."""
     try:
         signed = deserialize_compact(token, key, registry=pinned(algorithm))
+        claims: dict[str, Any] = json.loads(signed.payload or b"")
     except (JoseError, ValueError) as error:
         raise invalid() from error
-    claims: dict[str, Any] = json.loads(signed.payload or b"")  # signed, so we wrote it
     return claims
 
 

@@ -39,9 +39,10 @@ class Session:
         return self.ended_at is None and self.idle_at > now and self.expires_at > now
 
 
-def renewed(session: Session, now: int) -> Session:
-    """The next generation of a session whose credentials changed."""
-    return replace(session, generation=session.generation + 1, rotated_at=now)
+def renewed(session: Session, now: int, idle: int) -> Session:
+    """The next generation of a session whose credentials changed; it may idle so many seconds."""
+    generation, idle_at = session.generation + 1, min(now + idle, session.expires_at)
+    return replace(session, generation=generation, rotated_at=now, idle_at=idle_at)
 
 
 class SessionStore(Protocol):
