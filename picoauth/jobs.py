@@ -51,6 +51,7 @@ class Jobs:
         self.monotonic = monotonic
         self.jobs: Sequence[Job] = ()
         self.offset = now() - monotonic()
+        self.leapt_at: float | None = None
 
     async def forever(self, pause: float = 5) -> None:
         """Look every `pause` seconds what is due. A job that takes long holds no other up."""
@@ -68,11 +69,17 @@ class Jobs:
                 runs.create_task(self.attempt(job))
 
     def leapt(self) -> bool:
-        offset = self.now() - self.monotonic()
-        leap, self.offset = offset - self.offset, offset
-        if leap > LEAP:
-            log.warning("the clock leapt ahead by %d s: background work waits one round", leap)
-        return leap > LEAP
+        """Is the wall clock ahead? One that stays ahead for an hour is believed."""
+        measured = self.monotonic()
+        offset = self.now() - measured
+        leap = offset - self.offset
+        if leap > LEAP and self.leapt_at is None:
+            log.warning("the clock leapt ahead by %d s: background work waits an hour", leap)
+            self.leapt_at = measured
+        if self.leapt_at is not None and leap > LEAP and measured - self.leapt_at < LEAP:
+            return True
+        self.offset, self.leapt_at = offset, None
+        return False
 
     async def attempt(self, job: Job) -> None:
         limit = asyncio.timeout(job.every)

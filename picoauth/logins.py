@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.events import Caller, LoginCompleted, SteppedUp
-from picoauth.factors import Factor, Situation
+from picoauth.factors import Attemptee, Factor, Situation
 from picoauth.flows import Accepted, Flow, Flows, Step, written
 from picoauth.problems import FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.proving import Proving
@@ -59,7 +59,7 @@ class Logins:
     def __init__(self, auth: Auth, factors: Mapping[str, Factor]) -> None:
         self.auth = auth
         self.proving = Proving(auth, factors)
-        self.rule = Sufficiency(factors)
+        self.rule = Sufficiency(factors, auth.config.ignore_factors)
         self.flows = Flows(auth)
 
     async def begin(self, step: Step) -> dict[str, Any]:
@@ -69,7 +69,9 @@ class Logins:
         user = await self.flows.user(flow)
         try:
             factor = self.proving.usable(flow, name)
-            claimed = None if user else (await factor.identify(payload)).user
+            who = Attemptee(user=user) if user else await factor.identify(payload)
+            claimed = None if user else who.user
+            await self.proving.throttle(f"{name} begin", who, step.caller)
             situation = Situation(user=user, claimed=claimed, state=None, caller=step.caller)
             challenge = await factor.begin(situation, payload)
         except (AuthError, Unavailable) as refusal:
@@ -82,7 +84,12 @@ class Logins:
         proven = await self.prove(step)
         flow = proven.flow
         login = Login(user=proven.user, factors=flow.factors, amr=methods(flow), caller=step.caller)
-        await self.auth.check_login(login)
+        try:
+            await self.auth.check_login(login)
+        except AuthError as refusal:
+            who = Attemptee(user=proven.user)
+            await self.proving.failed(who, flow.factors[-1], refusal, step.caller)
+            raise
         return await self.mint(proven, login)
 
     async def stepup(self, step: Step, session: Session) -> dict[str, Any]:
@@ -172,7 +179,8 @@ class Logins:
         return {**answer, **replies}
 
     def session(self, flow: Flow, login: Login) -> Session:
-        now, settings = self.auth.now(), self.auth.config.tokens
+        now = self.auth.now()
+        idle_at, expires_at = self.auth.config.tokens.ends(now)
         return Session(
             id=self.auth.users.new_id(),
             user_id=login.user.id,
@@ -180,8 +188,8 @@ class Logins:
             generation=0,
             created_at=now,
             rotated_at=now,
-            idle_at=now + min(settings.idle, settings.absolute),
-            expires_at=now + settings.absolute,
+            idle_at=idle_at,
+            expires_at=expires_at,
             auth_time=now,
             second_at=second_at(flow, self.rule),
             amr=login.amr,

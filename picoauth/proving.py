@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from picoauth.database import Statement
-from picoauth.errors import AuthError, Denied
+from picoauth.errors import AuthError, Denied, Unavailable
 from picoauth.events import Caller, LoginFailed
 from picoauth.factors import Attemptee, Factor, Payload, Proof, Situation
 from picoauth.flows import Accepted, Flow
@@ -47,9 +48,8 @@ class Proving:
         state = flow.states.get(name)
         situation = Situation(user=user, claimed=who.user, state=state, caller=caller)
         try:
-            attempt = Attempt(ROUTE, caller.address, self.attempted(who), name)
-            await self.auth.limiter.attempt(attempt)
-            proof = await factor.verify(situation, payload)
+            attempt = await self.throttle(name, who, caller)
+            proof = await self.verified(factor, situation, payload, attempt)
             if proof.user.disabled_at is not None or (user and user.id != proof.user.id):
                 raise Denied(factor.refused)
         except AuthError as refusal:
@@ -57,6 +57,23 @@ class Proving:
             raise
         accepted = Accepted(flow, name, self.effects(name, proof))
         return flow.proven(factor, proof, self.auth.now()), accepted
+
+    async def throttle(self, name: str, who: Attemptee, caller: Caller) -> Attempt:
+        """Raises AuthError (429) where the account was tried too often, before any costly work."""
+        attempt = Attempt(ROUTE, caller.address, self.attempted(who), name)
+        await self.auth.limiter.attempt(attempt)
+        return attempt
+
+    async def verified(
+        self, factor: Factor, situation: Situation, payload: Payload, attempt: Attempt
+    ) -> Proof:
+        """What nobody looked at is no failure: else a flood of strangers would delay the owner."""
+        try:
+            return await factor.verify(situation, payload)
+        except Unavailable:
+            with suppress(Unavailable):
+                await self.auth.database.write(*self.auth.limiter.withdrawn(attempt))
+            raise
 
     def attempted(self, who: Attemptee) -> str | None:
         """The account that is tried; a name that is nobody's only as its keyed hash (L-2)."""

@@ -44,7 +44,7 @@ class Revocations:
         now = self.now()
         whole = abs(now - self.read_whole_at) >= WHOLE
         sql = "select session_id, expires_at from revocations where revoked_at >= ? and expires_at > ?"
-        since = 0 if whole else self.looked_at - OVERLAP
+        since = 0 if whole else min(self.looked_at, now) - OVERLAP
         rows = await self.database.read(sql, (since, now), slow=whole)
         self.ended.update(rows)
         self.looked_at = now

@@ -26,6 +26,9 @@ from picoauth.shapes import Seconds, described
 SECRET = "picoauth.secret"  # noqa: S105 - the name of a file
 """Where the root secret is, unless the settings say so."""
 
+LONGEST_ACCESS = 900
+"""Seconds that an access token may live at most (K-8)."""
+
 
 @dataclass(frozen=True, repr=False)
 class Secret:
@@ -72,7 +75,7 @@ class TokenSettings:
         "`aud` of access tokens; `public_url` if unset.", default=None, least=1
     )
     access_life: Seconds = described(
-        "Life of an access token.", default=Seconds(600), least=10, most=900
+        "Life of an access token.", default=Seconds(600), least=10, most=LONGEST_ACCESS
     )
     refresh: Literal["rotating", "stateless"] = described(
         "`stateless` trades theft detection for refreshing without a database.", default="rotating"
@@ -92,6 +95,13 @@ class TokenSettings:
     stateless_life: Seconds = described(
         "Fixed life of a stateless refresh token.", default=Seconds(86400), least=60
     )
+
+    def ends(self, now: int) -> tuple[int, int]:
+        """Idle and absolute end of a session made now; nothing moves those of a stateless one."""
+        if self.refresh == "stateless":
+            end = now + min(self.stateless_life, self.absolute)
+            return end, end
+        return now + min(self.idle, self.absolute), now + self.absolute
 
 
 @dataclass(frozen=True)

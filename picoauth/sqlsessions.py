@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 
 from picoauth.database import Database, Row, Statement
 from picoauth.sessions import Session
-from picoauth.settings import TokenSettings
+from picoauth.settings import LONGEST_ACCESS, TokenSettings
+
+MARGIN = 60
+"""Seconds that an answer under way may take to be signed."""
 
 COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
@@ -29,9 +32,13 @@ CHANGE = """
      where id = ? and generation = ? and ended_at is null
 """
 
+# As long as anything could be accepted without a look at the row: an access token, be its
+# signing under way right now and its life that of older settings; and a stateless refresh
+# token, whose session's idle end is its absolute one.
 REVOKE = """
     insert into revocations (session_id, revoked_at, expires_at)
-    select id, ?, ? from sessions where ended_at is null and {which}
+    select id, ?, case when idle_at = expires_at and expires_at > ? then expires_at else ? end
+      from sessions where ended_at is null and {which}
         on conflict (session_id) do nothing
 """
 
@@ -43,8 +50,6 @@ class SqlSessions:
         self.database = database
         self.settings = settings
         self.now = now
-        stateless = settings.refresh == "stateless"
-        self.longest = max(settings.access_life, settings.stateless_life if stateless else 0)
 
     async def put(self, session: Session) -> Sequence[Statement]:
         s = session
@@ -75,7 +80,8 @@ class SqlSessions:
         """Listed first, for what could still be accepted without a look at the row."""
         now = self.now()
         end = f"update sessions set ended_at = ? where ended_at is null and {which}"
-        revoke = Statement(REVOKE.format(which=which), (now, now + self.longest, *args))
+        until = now + LONGEST_ACCESS + MARGIN
+        revoke = Statement(REVOKE.format(which=which), (now, until, until, *args))
         return [revoke, Statement(end, (now, *args))]
 
     async def get(self, session_id: str) -> Session | None:

@@ -13,13 +13,20 @@ from picoauth.users import Enrolment
 class Sufficiency:
     """The one rule about how many factors a user has to prove."""
 
-    def __init__(self, factors: Mapping[str, Factor]) -> None:
+    def __init__(self, factors: Mapping[str, Factor], ignored: Collection[str] = ()) -> None:
         self.factors = factors
+        self.ignored = ignored
 
     def demands(self, enrolments: Sequence[Enrolment]) -> bool:
         """Has the user a confirmed second factor? Recovery codes alone are none."""
-        kinds = (self.factors.get(e.factor) for e in enrolments if e.confirmed_at is not None)
-        return any(kind is not None and kind.second and not kind.fallback for kind in kinds)
+        return any(self.demanding(e.factor) for e in enrolments if e.confirmed_at is not None)
+
+    def demanding(self, name: str) -> bool:
+        """One that another process enrolled, and that nobody here knows, is not passed by."""
+        factor = self.factors.get(name)
+        if factor is None:
+            return name not in self.ignored
+        return factor.second and not factor.fallback
 
     def seconds(self, names: Collection[str]) -> bool:
         return any(self.factors[name].second or self.factors[name].fallback for name in names)

@@ -54,6 +54,10 @@ class Limiter(Protocol):
         """Forget failures: statements that join the write of the success."""
         ...
 
+    def withdrawn(self, attempt: Attempt) -> Sequence[Statement]:
+        """Take an attempt back that nobody could look at."""
+        ...
+
 
 class AccountLimiter:
     """Delays per account and factor, doubling; never a lock, so that no stranger shuts one out."""
@@ -82,7 +86,13 @@ class AccountLimiter:
         return AuthError(TOO_MANY_ATTEMPTS, headers={"Retry-After": str(wait)}, retry_after=wait)
 
     def succeeded(self, attempt: Attempt) -> Sequence[Statement]:
-        return [Statement("delete from throttle where key = ?", (self.key(attempt),))]
+        key = self.key(attempt)
+        sql = "delete from throttle where key in (?, ?)"
+        return [Statement(sql, (key, key.replace(" ", " begin ", 1)))]
+
+    def withdrawn(self, attempt: Attempt) -> Sequence[Statement]:
+        sql = "update throttle set failures = failures - 1 where key = ? and failures > 0"
+        return [Statement(sql, (self.key(attempt),))]
 
     def key(self, attempt: Attempt) -> str:
         return f"{attempt.factor} {attempt.user}"

@@ -139,10 +139,9 @@ class Tokens:
 
         A stateless one has a fixed end and carries `claims`, since no row is read for it.
         """
-        stateless = self.settings.refresh == "stateless"
-        end = session.created_at + self.settings.stateless_life if stateless else session.idle_at
         members = {"iss": self.config.public_url, "sub": session.user_id, "sid": session.id}
-        times = {"iat": session.rotated_at, "exp": min(end, session.expires_at)}
+        times = {"iat": session.rotated_at, "exp": min(session.idle_at, session.expires_at)}
+        stateless = self.settings.refresh == "stateless"
         more = {"claims": dict(claims)} if stateless else {"gen": session.generation}
         key = self.refresh_keys[0]
         return sign(key.key, key.header, {**members, **times, **more})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ async def test_success_forgets(database: Embedded, clock: Clock) -> None:
         assert [0, 1] == [await wait(limited, attempt), await wait(limited, attempt)]
     await database.write(*limited.succeeded(ANN))
     assert [0, 1, 1] == [await wait(limited, attempt) for attempt in (ANN, *others)]
+
+
+async def test_withdrawn_attempt_counts_for_nothing(database: Embedded, clock: Clock) -> None:
+    """What nobody could look at, because a queue was full, brings no delay nearer."""
+    limit = limiter(database, clock, failures=2)
+    for _ in range(5):
+        await limit.attempt(ANN)
+        await database.write(*limit.withdrawn(ANN))
+    assert [(0,)] == await database.read("select failures from throttle")
+    await database.write(*limit.withdrawn(ANN))
+    assert [(0,)] == await database.read("select failures from throttle")
+
+
+async def test_success_forgets_challenges_too(database: Embedded, clock: Clock) -> None:
+    """Asking for challenges counts on its own, until the factor is proven."""
+    limit, begin = limiter(database, clock, failures=1), replace(ANN, factor="password begin")
+    await limit.attempt(begin)
+    assert [0, 1] == [await wait(limit, ANN), await wait(limit, begin)]
+    await database.write(*limit.succeeded(ANN))
+    assert [0, 0] == [await wait(limit, ANN), await wait(limit, begin)]
 
 
 async def test_entrances_share_the_count(database: Embedded, clock: Clock) -> None:

@@ -1,0 +1,97 @@
+"""What an attacker tried against logins, and what comes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from picoauth import Denied, Event, Login, LoginFailed, NoSettings, Plugin, hookimpl, problems
+from picoauth.testing import Server, serving
+from tests.factors import ALL, PIN, PLUGINS, code_of, count, join, step
+
+ONE = 'plugins = ["pin"]'
+
+
+async def enrolled(server: Server, name: str) -> None:
+    """Write an enrolment of Ann for a factor that this server does not have."""
+    ann = await server.auth.users.find("username", "ann")
+    assert ann is not None
+    enrolment = server.auth.users.enrolment(ann.id, name)
+    await server.auth.database.write(server.auth.users.enrolling(enrolment))
+
+
+async def test_factor_whose_plugin_another_process_has(tmp_path: Path) -> None:
+    """A factor that was enrolled elsewhere, and that nobody here knows, is not passed by."""
+    async with serving(tmp_path, ONE, plugins=PLUGINS) as server:
+        await join(server)
+        await enrolled(server, "newer")
+        answer = await step(server, **PIN)
+        assert ((401, "more_needed"), []) == (code_of(answer), answer.json()["next"])
+        assert 0 == await count(server, "sessions")
+
+
+async def test_factor_that_the_operator_ignores(tmp_path: Path) -> None:
+    """One that `ignore_factors` names asks nothing of anyone."""
+    settings = f'{ONE}\nignore_factors = ["older"]'
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        await join(server)
+        await enrolled(server, "older")
+        assert (200, None) == code_of(await step(server, **PIN))
+
+
+async def test_challenges_of_an_account_are_limited(tmp_path: Path) -> None:
+    """Nobody has one account mailed sixty links: asking counts, a login with it forgives (A-6)."""
+    asked = {"factor": "link", "to": "ann"}
+    async with serving(tmp_path, f"{ALL}\n[throttle]\nfailures = 3", plugins=PLUGINS) as server:
+        await join(server)
+        answers = [await server.post("/auth/login/begin", asked) for _ in range(4)]
+        assert [200, 200, 200, 429] == [answer.status_code for answer in answers]
+        assert (429, "too_many_attempts") == code_of(answers[-1])
+        flow = answers[0].json()["flow"]
+        assert (200, None) == code_of(await step(server, flow, factor="link", clicked=True))
+        assert 200 == (await server.post("/auth/login/begin", asked)).status_code
+
+
+class Curfew(Plugin[NoSettings]):
+    """Lets nobody in, and hears of it."""
+
+    heard: list[Event]
+
+    @hookimpl
+    async def check_login(self, login: Login) -> None:
+        raise Denied(problems.FORBIDDEN)
+
+    @hookimpl
+    async def on(self, event: Event) -> None:
+        type(self).heard.append(event)
+
+
+async def test_login_that_a_plugin_denies_is_an_event(tmp_path: Path) -> None:
+    """A login whose factors all passed, and that was still refused, is told of (L-1)."""
+    curfew = type("Heard", (Curfew,), {"heard": []})
+    plugins = {**PLUGINS, "curfew": curfew}
+    async with serving(tmp_path, 'plugins = ["pin", "curfew"]', plugins=plugins) as server:
+        await join(server)
+        assert (403, "forbidden") == code_of(await step(server, **PIN))
+        await server.auth.events.settle()
+        [failed] = [event for event in curfew.heard if isinstance(event, LoginFailed)]
+        assert ("pin", "forbidden", None) == (failed.factor, failed.code, failed.typed)
+
+
+@pytest.mark.parametrize("life", [60, 86400, 40 * 86400])
+async def test_stateless_session_ends_with_its_token(tmp_path: Path, life: int) -> None:
+    """However long a stateless token lasts, its session's row is there to be ended."""
+    settings = f'{ONE}\n[tokens]\nrefresh = "stateless"\nstateless_life = {life}'
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        await join(server)
+        tokens = (await step(server, **PIN)).json()
+        server.clock.advance(life - 1)
+        for job in server.auth.jobs.jobs:
+            await job.run()
+        again = await server.post("/jwt/refresh", token=tokens["refresh_token"])
+        assert 200 == again.status_code
+        ended = await server.post("/auth/logout_from_all", token=again.json()["access_token"])
+        assert 204 == ended.status_code
+        late = await server.post("/jwt/refresh", token=tokens["refresh_token"])
+        assert (401, "session_ended") == code_of(late)
