@@ -1,119 +1,166 @@
-"""SQLite connections: how the file is made and opened, and which errors another try may heal."""
+"""One connection: what a client asks and is answered, and no wait for it without an end."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TypeAlias
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, cast
 
-from picoauth.database import Args, Row
-from picoauth.errors import ConfigError, Unavailable
+import h11
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config as Hypercorn
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.typing import ConnectionState
 
-Connect: TypeAlias = Callable[[str], sqlite3.Connection]
-
-OLDEST = (3, 37)
-"""SQLite with `strict` tables."""
-NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-SETTINGS = ("foreign_keys = on", "trusted_schema = off", "synchronous = full")
-PAUSE = 0.01
-"""Seconds between two tries to open a file that another process is just making."""
-
-LOCKED = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
-# Primary result codes that tell of the file or its lock, not of the statement.
-TRANSIENT = LOCKED | {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-}
+from picoauth.http import Asgi
+from picoauth.http1 import HEADERS, Http1, Requests, settings
 
 
-def connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a client may keep us waiting (H-7), and that a stop may take (FG-1)."""
+
+    keep_alive: float = 15
+    header: float = 5
+    """From a request's first byte on."""
+    body: float = 12
+    """More than the application's own limit, so that its 408 comes first."""
+    write: float = 10
+    """Until a client that does not read is given up."""
+    linger: float = 1
+    """Until a client has taken the last answer."""
+    settle: float = 0.1
+    """What is underway when the server is told to stop is still let in."""
+    grace: float = 7
+    """Until requests are cut off."""
+    exit: float = 9.5
+    """Until the process ends, whatever hangs: more than settle, grace and twice linger."""
+    pause: float = 1
+    """Before the next try when no connection can be accepted."""
 
 
-def prepare(path: Path) -> None:
-    """Make the file, readable for its owner alone, where there is none. Raises ConfigError.
+@dataclass(frozen=True)
+class Shared:
+    """What all connections of a server have in common."""
 
-    A file that exists is not opened here: to close it again would drop the locks that
-    another engine of this process holds on it.
-    """
-    if sqlite3.sqlite_version_info < OLDEST:
-        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: install 3.37 or newer.")
-    try:
-        os.close(os.open(path, NEW, 0o600))
-    except FileExistsError:
-        check_file(path)
-    except OSError as error:
-        raise refusal(path, error.strerror) from error
+    limits: Limits
+    config: Hypercorn = field(default_factory=settings)
+    context: WorkerContext = field(default_factory=lambda: WorkerContext(None))
 
 
-def check_file(path: Path) -> None:
-    if path.is_dir():
-        raise refusal(path, "Is a directory")
-    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        raise refusal(path, "Permission denied")
+class Connection:
+    """Reads what one client asks, and writes what the application answers."""
 
+    def __init__(
+        self,
+        app: Asgi,
+        shared: Shared,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: tuple[str, int] | None,
+    ) -> None:
+        self.app = app
+        self.shared = shared
+        self.limits = shared.limits
+        self.reader = reader
+        self.writer = writer
+        self.client = client
+        self.loop = asyncio.get_running_loop()
+        self.requests = Requests(self.loop)
+        self.protocol = self.speak()
+        self.reading: asyncio.Future[None] = self.loop.create_future()
+        self.idle = True
+        self.begun = False
+        """A part of the next request's header is there."""
+        self.ended = False
+        """Nothing is written any more; what still comes is dropped."""
+        self.timer = self.loop.call_later(self.limits.keep_alive, self.late)
 
-def refusal(path: Path, reason: str | None) -> ConfigError:
-    return ConfigError(
-        f"The database {path} cannot be opened: {reason}. Make its folder, or mend its mode."
-    )
+    def speak(self) -> Http1:
+        app, context = cast("Any", self.app), cast("Any", self.shared.context)
+        state = ConnectionState(cast("Any", {}))
+        config, client = self.shared.config, self.client
+        return Http1(app, config, context, self.requests, state, False, client, None, self.send)
 
-
-def opened(connect: Connect, path: Path, patience: float, *more: str) -> sqlite3.Connection:
-    """A connection in WAL mode that waits `patience` seconds for locks of others.
-
-    SQLite's own patience does not cover two processes that turn one new file into WAL at once.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        connection = connect(str(path))
+    async def run(self) -> None:
+        """Serve until one of the two sides has had enough, and the application has ended."""
         try:
-            configure(connection, f"busy_timeout = {int(patience * 1000)}", *SETTINGS, *more)
-        except BaseException as error:
-            connection.close()
-            if code(error) not in LOCKED or time.monotonic() > deadline:
-                raise
-            time.sleep(PAUSE)
-        else:
-            return connection
+            async with self.requests:
+                self.reading = asyncio.create_task(self.read())
+                await asyncio.wait([self.reading])
+                await self.protocol.handle(Closed())
+        finally:
+            self.abort()
 
+    async def read(self) -> None:
+        with suppress(OSError):
+            while data := await self.reader.read(HEADERS):
+                if not self.ended:
+                    await self.protocol.handle(RawData(data))
+                    self.watch_header()
 
-def configure(connection: sqlite3.Connection, *settings: str) -> None:
-    for setting in settings:
-        connection.execute(f"pragma {setting}")
-    connection.execute("select count(*) from sqlite_master").fetchall()  # a wrong key shows here
-    [(mode,)] = connection.execute("pragma journal_mode = wal")
-    if mode != "wal":
-        raise sqlite3.NotSupportedError("its file system has no shared memory for WAL mode")
+    def watch_header(self) -> None:
+        """From its first byte on a header has its own time, however many bytes follow."""
+        if self.idle and not self.begun and self.protocol.connection.trailing_data[0]:
+            self.begun = True
+            self.within(self.limits.header)
 
+    async def send(self, event: Event) -> None:
+        """Do what the protocol asks: it is hypercorn's way to the client."""
+        match event:
+            case RawData():
+                await self.write(event.data)
+            case Updated():
+                self.idle, self.begun = event.idle, False
+                self.within(self.limits.keep_alive if event.idle else self.limits.body)
+            case Closed():
+                self.finish()
 
-def fetch(connection: sqlite3.Connection, sql: str, args: Args) -> list[Row]:
-    return connection.execute(sql, args).fetchall()
+    async def write(self, data: bytes) -> None:
+        transport = self.writer.transport
+        if self.ended or transport.is_closing():
+            return
+        self.writer.write(data)
+        if transport.get_write_buffer_size():  # else the client keeps up
+            try:
+                async with asyncio.timeout(self.limits.write):
+                    await self.writer.drain()
+            except (TimeoutError, ConnectionError):
+                self.abort()
 
+    def finish(self) -> None:
+        """Half-close, so that a client which still sends gets the answer (RFC 9112, 9.6)."""
+        if not self.ended:
+            self.ended = True
+            with suppress(OSError):
+                self.writer.write_eof()
+            self.within(self.limits.linger)
 
-def code(error: BaseException) -> int:
-    """SQLite's primary result code, or 0."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    def within(self, seconds: float) -> None:
+        """Give the client so long for what it has to do next."""
+        self.timer.cancel()
+        self.timer = self.loop.call_later(seconds, self.late)
 
+    def late(self) -> None:
+        """Time is up, unless it is the application that takes it."""
+        sending = self.protocol.connection.their_state is h11.SEND_BODY
+        if self.idle or self.ended or sending:
+            self.abort()
 
-def unopened(path: Path, error: sqlite3.Error) -> ConfigError:
-    remedy = (
-        "Stop what holds it, or try again."
-        if code(error) in LOCKED
-        else "Put a backup in its place, or name another file as `database`."
-    )
-    return ConfigError(f"{path} cannot be opened as a database: {error}. {remedy}")
+    def abort(self) -> None:
+        """Let go of the client. The application sees that it left."""
+        self.timer.cancel()
+        self.writer.transport.abort()
+        self.reading.cancel()
 
+    def stop(self) -> None:
+        """End now if nothing is asked; else after the answer, as hypercorn's context says."""
+        if self.idle and not self.begun:
+            self.abort()
 
-def worded(error: BaseException) -> BaseException:
-    """Unavailable for what another try may heal; anything else is a bug, and stays itself."""
-    if code(error) in TRANSIENT:
-        return Unavailable(f"the database answers {getattr(error, 'sqlite_errorname', 'nothing')}")
-    return error
+    async def cut(self) -> None:
+        """End now, whatever is asked."""
+        if self.protocol.connection.our_state is h11.SEND_RESPONSE:
+            await self.protocol.refuse(503)
+        self.abort()

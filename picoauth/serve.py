@@ -1,38 +1,37 @@
-"""hypercorn in our own loop: one process, all listeners, and a stop that ends in time."""
+"""hypercorn in our own loop: one process, all listeners, and a stop that ends in time.
+
+hypercorn's `serve` is not what listens here, but its HTTP/1.1 is: with `serve`, HTTP/2 cannot be
+turned off, a stop leaves sockets listening that nobody answers, and since Python 3.12.1 it has
+no end while a request hangs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Any, Protocol, cast
+from typing import Protocol
 
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config as Hypercorn
-
+from picoauth.connections import Connection, Limits, Shared
 from picoauth.http import Asgi
+from picoauth.http1 import HEADERS
 from picoauth.listeners import Bind, Sockets, open_sockets
 from picoauth.routes import Listener
 
 log = logging.getLogger("picoauth.serve")
 
-GRACE = 8.0
-"""Seconds that requests in flight get to finish."""
-KEEP_ALIVE = 15
-"""Seconds that a connection may idle, or take over its headers (H-7)."""
-HEADERS = 16 * 1024
-"""Bytes of a request's headers."""
+LIMITS = Limits()
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Served(Protocol):
     """What `serve` needs of an application."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Everything behind the routes: entered before a socket listens, left after the last request."""
+        """Everything behind the routes: entered before the first request, left after the last."""
         ...
 
     def on(self, listener: Listener) -> Asgi:
@@ -45,79 +44,111 @@ class Served(Protocol):
 
 
 async def serve(
-    app: Served, bind: Bind, ready: Callable[[Sequence[str]], None], *, grace: float = GRACE
+    app: Served, bind: Bind, ready: Callable[[Sequence[str]], None], *, limits: Limits = LIMITS
 ) -> None:
-    """Listen and answer until SIGTERM or SIGINT; a second one ends at once. Raises ConfigError."""
+    """Listen and answer until SIGTERM or SIGINT; a second one ends at once. Raises ConfigError.
+
+    Who connects while the application starts waits for it, as with a socket of systemd.
+    """
     stop = asyncio.Event()
-    with open_sockets(bind) as sockets, signals(app, stop):
+    with open_sockets(bind) as sockets, signals(app, stop, limits):
         async with app.running():
-            servers = [
-                asyncio.create_task(listen(app.on(listener), socks, stop))
-                for listener, socks in sockets.by_listener.items()
-            ]
-            ready(sockets.addresses())
-            await until(stop, servers)
-            await finish(servers, grace)
-
-
-async def until(stop: asyncio.Event, servers: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for the signal, or for a server that died: half a server is none."""
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, *servers], return_when=asyncio.FIRST_COMPLETED)
-    stop.set()
-    await stopped
-
-
-async def finish(servers: Sequence[asyncio.Task[None]], grace: float) -> None:
-    """Let requests end, but not for ever: hypercorn's own limit is void since Python 3.12.1."""
-    _, pending = await asyncio.wait(servers, timeout=grace)
-    for server in pending:
-        log.warning("requests were cut off after %s s", grace)
-        server.cancel()
-    results = await asyncio.gather(*servers, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-
-
-async def listen(app: Asgi, sockets: Sequence[socket.socket], stop: asyncio.Event) -> None:
-    await hypercorn_serve(cast("Any", app), settings(sockets), shutdown_trigger=stop.wait)
-
-
-def settings(sockets: Sequence[socket.socket]) -> Hypercorn:
-    config = Hypercorn()
-    # hypercorn closes what it is given: it gets a copy, and the original removes the file.
-    config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]
-    config.h11_max_incomplete_size = HEADERS
-    config.keep_alive_timeout = KEEP_ALIVE
-    config.read_timeout = KEEP_ALIVE
-    config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = GRACE
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.errorlog.setLevel(logging.WARNING)
-    return config
+            server = Server(limits)
+            try:
+                ready(sockets.addresses())
+                await server.accept_until(stop, app, sockets)
+                sockets.close()
+                await server.finish()
+            finally:
+                await server.end()
 
 
 @contextmanager
-def signals(app: Served, stop: asyncio.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT: stop; once more: end now, with what is in flight."""
+def signals(app: Served, stop: asyncio.Event, limits: Limits) -> Iterator[None]:
+    """SIGTERM and SIGINT: stop. The next one, or the alarm, is the system's: it always ends."""
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in STOPS}
 
     def received() -> None:
-        if stop.is_set():
-            os._exit(1)
+        for number in STOPS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, limits.exit)
         app.stopping()
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         loop.add_signal_handler(number, received)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        for number in STOPS:
+            if loop.remove_signal_handler(number):
+                signal.signal(number, before[number])
+
+
+class Server:
+    """Accepts connections, and ends them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.shared = Shared(limits)
+        self.connections: dict[asyncio.Task[None], Connection] = {}
+
+    async def accept_until(self, stop: asyncio.Event, app: Served, sockets: Sockets) -> None:
+        """Accept on every socket; should that fail on one, on none."""
+        async with asyncio.TaskGroup() as group:
+            accepting = [
+                group.create_task(self.accept(app.on(listener), sock))
+                for listener, socks in sockets.by_listener.items()
+                for sock in socks
+            ]
+            await stop.wait()
+            for task in accepting:
+                task.cancel()
+
+    async def accept(self, app: Asgi, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        while True:
+            try:
+                accepted, peer = await loop.sock_accept(sock)
+                reader, writer = await asyncio.open_connection(sock=accepted, limit=HEADERS)
+            except OSError as error:  # no more files: connections that end make room
+                log.warning("no connection can be accepted: %s", error.strerror)
+                await asyncio.sleep(self.limits.pause)
+            else:
+                client = None if sock.family == socket.AF_UNIX else peer[:2]
+                self.start(Connection(app, self.shared, reader, writer, client))
+
+    def start(self, connection: Connection) -> None:
+        task = asyncio.create_task(connection.run())
+        self.connections[task] = connection
+        task.add_done_callback(self.connections.pop)
+
+    async def finish(self) -> None:
+        """Let what is in flight end, but not for ever. Answers say from now on that they close."""
+        self.shared.config.keep_alive_max_requests = 0
+        await self.shared.context.terminated.set()
+        await asyncio.sleep(self.limits.settle)
+        for connection in self.connections.values():
+            connection.stop()
+        await self.ended(self.limits.grace)
+        if self.connections:
+            log.warning("requests were cut off: %s", len(self.connections))
+
+    async def end(self) -> None:
+        """Let go of every client, then of requests that do not mind."""
+        for connection in list(self.connections.values()):
+            await connection.cut()
+        await self.ended(self.limits.linger)
+        for task in self.connections:
+            task.cancel()
+        await self.ended(self.limits.linger)
+
+    async def ended(self, seconds: float) -> None:
+        if self.connections:
+            await asyncio.wait(self.connections, timeout=seconds)
 
 
 __all__ = ["Bind", "Served", "Sockets", "serve"]

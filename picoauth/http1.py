@@ -1,0 +1,104 @@
+"""HTTP/1.1 as hypercorn speaks it, without what could be read in two ways, and without HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import h11
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.config import Config as Hypercorn
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.h11 import H11Protocol
+
+from picoauth.http import Asgi
+
+log = logging.getLogger("picoauth.http1")
+
+HEADERS = 16 * 1024
+"""Bytes of a request's first line and headers, and of all that is read at once (H-7)."""
+VERSIONS = {b"1.0", b"1.1"}
+
+Put = Callable[[Any], Awaitable[None]]
+
+
+def settings() -> Hypercorn:
+    config = Hypercorn()
+    config.h11_max_incomplete_size = HEADERS
+    config.keep_alive_max_requests = 1_000_000
+    config.include_server_header = False
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    return config
+
+
+class RefusedError(Exception):
+    """A request that is not looked at."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Http1(H11Protocol):
+    """HTTP/1.1 and 1.0, and nothing that two servers might read in two ways."""
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await super().handle(event)
+        except RefusedError as refusal:
+            await self.refuse(refusal.status)
+
+    async def refuse(self, status: int) -> None:
+        await self._send_error_response(status)
+        await self.send(Closed())
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """In place of hypercorn's change to HTTP/2: `Upgrade: h2c` is ignored (RFC 9110, 7.8).
+
+        A proxy that hands the header on would else be a tunnel for requests that it never saw.
+        Both framings at once are how requests are smuggled past a proxy, and HTTP/1.0 has no
+        chunks (RFC 9112, 6.1 and 11.2).
+        """
+        if event.http_version not in VERSIONS:
+            raise RefusedError(505)
+        names = {name for name, _ in event.headers}
+        framed_twice = b"content-length" in names or event.http_version == b"1.0"
+        if b"transfer-encoding" in names and framed_twice:
+            raise RefusedError(400)
+        if len(event.target) + sum(len(n) + len(v) for n, v in event.headers) > HEADERS:
+            raise RefusedError(431)
+
+
+class Inbox(asyncio.Queue[Any]):
+    """What has come of a request. Nothing waits for an application that has stopped reading.
+
+    In hypercorn's own queue the end of a request waits for room, that is, for ever.
+    """
+
+    async def put(self, item: Any) -> None:
+        if item["type"].endswith(".disconnect"):
+            while not self.empty():
+                self.get_nowait()
+        await super().put(item)
+
+
+class Requests(TaskGroup):
+    """Runs the application once for each request of a connection."""
+
+    async def spawn_app(self, app: Any, config: Hypercorn, scope: Any, send: Any) -> Put:
+        inbox = Inbox(config.max_app_queue_size)
+        self.spawn(answer, app, scope, inbox.get, send)
+        return inbox.put
+
+
+async def answer(app: Asgi, scope: Any, receive: Any, send: Any) -> None:
+    """One request; whatever the application does, hypercorn learns that it is over."""
+    try:
+        await app(scope, receive, send)
+    except Exception:
+        log.exception("a request failed")
+    finally:
+        await send(None)
