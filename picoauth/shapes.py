@@ -162,12 +162,10 @@ class Shaper:
 
 def amount(kind: Any, value: Any, bound: str, number: int) -> str:
     """`must be at most 900 seconds`, `must have at least 1 item`."""
-    if kind is Seconds:
-        return f"must be {bound} {number} seconds"
-    if isinstance(value, int):
+    if kind is not Seconds and isinstance(value, int):
         return f"must be {bound} {number}"
-    noun = "character" if isinstance(value, str) else "item"
-    return f"must have {bound} {number} {noun}{'' if number == 1 else 's'}"
+    noun = {str: "have {} character", tuple: "have {} item"}.get(type(value), "be {} second")
+    return f"must {noun.format(f'{bound} {number}')}{'' if number == 1 else 's'}"
 
 
 def seconds(value: object) -> Seconds:
