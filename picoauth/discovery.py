@@ -54,8 +54,8 @@ class Found:
 
 def installed(group: str = GROUP) -> list[Found]:
     """What is installed, listed or not; nothing is imported."""
-    entries = sorted(entry_points(group=group), key=lambda entry: entry.name)
-    return [Found(origin(entry), entry) for entry in entries]
+    found = [Found(origin(entry), entry) for entry in entry_points(group=group)]
+    return sorted(found, key=lambda each: (each.origin.name, each.origin.distribution))
 
 
 def origin(entry: EntryPoint) -> Origin:

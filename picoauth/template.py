@@ -98,9 +98,6 @@ def default(kind: Any, value: Any) -> str:
 
 def toml(value: Any) -> str:
     """Texts, numbers, booleans and lists look the same in TOML and JSON."""
-    if isinstance(value, Mapping):
-        members = ", ".join(f"{json.dumps(n)} = {toml(item)}" for n, item in value.items())
-        return f"{{ {members} }}"
     if isinstance(value, Path):
         return toml(str(value))
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
