@@ -20,6 +20,7 @@ from picoauth.problems import (
     BODY_TOO_SLOW,
     HTTP_VERSION,
     INVALID_HOST,
+    NOT_FOUND,
     URL_TOO_LONG,
 )
 from picoauth.refusals import problem
@@ -119,6 +120,8 @@ class Http:
             reply = await route.handler(request)
             await answer(send, reply.status, reply.headers, reply.body)
             return
+        if path[:2] == "//":  # which Quart takes for one slash
+            raise AuthError(NOT_FOUND)
         preflight = self.cors.preflight(method, headers)
         if preflight is not None:
             await answer(send, NO_CONTENT, preflight, b"")

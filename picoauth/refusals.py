@@ -41,7 +41,10 @@ def problem(
     content = {"content-type": "application/problem+json"}
     headers = {**content, **EXPECTED.get(p.status, {}), **own}
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return p.status, encoded, json.dumps(members).encode()
+    try:
+        return p.status, encoded, json.dumps(members).encode()
+    except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
+        return problem(unfit, request_id)
 
 
 def worded(error: BaseException) -> AuthError | None:

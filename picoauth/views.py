@@ -134,9 +134,8 @@ async def failed(error: Exception) -> quart.Response:
 
 
 def worded(error: Exception) -> Exception:
-    """Quart's own refusals in our words; of any other error the cause, which is a bug."""
-    known = STATUSES.get(getattr(error, "code", None) or 0)
-    if not isinstance(error, HTTPException) or known is None:
-        return getattr(error, "original_exception", None) or error
+    """Quart's own refusals in our words."""
+    if not isinstance(error, HTTPException) or error.code not in STATUSES:
+        return error
     allow = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-    return AuthError(known, headers={"Allow": allow} if allow else {})
+    return AuthError(STATUSES[error.code], headers={"Allow": allow} if allow else {})
