@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from picoauth import edge, endpoints
@@ -12,7 +13,7 @@ from picoauth.auth import Auth
 from picoauth.errors import ConfigError
 from picoauth.http import Asgi, Http, Receive, Scope, Send
 from picoauth.policies import Policies
-from picoauth.routes import EdgeRoute, Listener, Route
+from picoauth.routes import EdgeRoute, Guard, Listener, Request, Route
 from picoauth.settings import Config
 from picoauth.views import Registered, Views
 
@@ -38,7 +39,7 @@ class Application:
 
     def registered(self) -> tuple[Sequence[EdgeRoute], Sequence[Registered]]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
-        guards = Policies(self.auth).guards() | self.auth.plugins.unique("guards", dict)
+        guards = self.guards()
         edges = [*owned("picoauth", edge.routes(self.auth)), *self.contributed("edge")]
         routes = [*owned("picoauth", endpoints.routes(self)), *self.contributed("routes")]
         check_clashes([*edges, *routes])
@@ -51,6 +52,27 @@ class Application:
                 )
         found = [Registered(route, guards[route.policy], owner) for owner, route in routes]
         return [route for _, route in edges], found
+
+    def guards(self) -> dict[str, Guard]:
+        """Who each policy lets in. Raises ConfigError for a plugin that would guard one of ours."""
+        ours, plugins = Policies(self.auth).guards(), self.auth.plugins
+        theirs = plugins.unique("guards", dict)
+        for owner, table in plugins.collect("guards"):
+            for policy in table.keys() & ours.keys():
+                raise ConfigError(
+                    f"{plugins.origins[owner]} guards the policy {policy}, which is the "
+                    "kernel's: list a version of it that guards one of its own."
+                )
+            theirs |= {name: self.contained(owner, guard) for name, guard in table.items()}
+        return ours | theirs
+
+    def contained(self, owner: str, guard: Guard) -> Guard:
+        """A plugin's guard, which denies where it fails or takes too long."""
+
+        async def ask(request: Request) -> Any:
+            return await self.auth.plugins.answer(owner, "its guard", partial(guard, request))
+
+        return ask
 
     def contributed(self, hook: str) -> list[tuple[str, Any]]:
         """What plugins declare by a hook of sequences, with whose it is."""

@@ -15,16 +15,17 @@ from picoauth.credentials import Credentials
 from picoauth.database import Database
 from picoauth.discovery import Found
 from picoauth.embedded import Embedded
-from picoauth.errors import AuthError, ConfigError, Denied
-from picoauth.events import Caller, Events, by_event
+from picoauth.errors import AuthError, ConfigError
+from picoauth.events import Events, by_event
 from picoauth.factors import Factor
 from picoauth.figures import Figure, Figures
+from picoauth.grants import Grants
 from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Login, Logins
 from picoauth.mail import Mailer, Sender
 from picoauth.plugins import SLOTS, Plugins
-from picoauth.problems import SESSION_ENDED, STEPUP_NEEDED
+from picoauth.problems import STEPUP_NEEDED
 from picoauth.revocations import Revocations
 from picoauth.rotation import Rotation
 from picoauth.sessions import Session, SessionStore
@@ -32,8 +33,8 @@ from picoauth.settings import Config
 from picoauth.sqlsessions import SqlSessions
 from picoauth.throttle import AccountLimiter, Limiter
 from picoauth.tickets import Tickets
-from picoauth.tokens import RESERVED, Access, Tokens
-from picoauth.users import Draft, User, Users
+from picoauth.tokens import Access, Tokens
+from picoauth.users import Draft, Users
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Auth:
         self.jobs = Jobs(self.database, self.now, monotonic)
         self.accounts = Accounts(self)
         self.credentials = Credentials(self)
+        self.grants = Grants(self)
         self.fill()
 
     def embedded(self) -> Database:
@@ -194,52 +196,14 @@ class Auth:
     async def check_login(self, login: Login) -> None:
         await self.ask("check_login", login=login)
 
-    async def access_for(self, user: User, session: Session) -> dict[str, Any]:
-        """A new access token of a session, as a client gets it (RFC 6749, section 5.1)."""
-        claims = await self.claims(user, session)
-        return self.bearer(self.tokens.access(claims))
-
-    async def tokens_for(self, user: User, session: Session) -> dict[str, Any]:
-        """Access and refresh token of a session, as a client gets them."""
-        claims = await self.claims(user, session)
-        refresh = self.tokens.refresh(session, claims)
-        return {**self.bearer(self.tokens.access(claims)), "refresh_token": refresh}
-
-    def bearer(self, access: str) -> dict[str, Any]:
-        life = self.config.tokens.access_life
-        return {"access_token": access, "token_type": "Bearer", "expires_in": life}
-
-    async def claims(self, user: User, session: Session) -> dict[str, Any]:
-        """The kernel's claims and those of plugins. Raises ConfigError for a name used twice."""
-        claims = self.tokens.claims(user, await self.users.username(user.id), session)
-        for name, function in self.plugins.implementations("claims"):
-            added = await self.plugins.answer(name, "claims", function, user=user, session=session)
-            for claim in added.keys() & (claims.keys() | RESERVED):
-                raise ConfigError(
-                    f"{self.plugins.origins[name]} adds the claim {claim}, which is taken."
-                )
-            claims |= added
-        return claims
-
-    async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
-        """New tokens for a refresh token. Raises Denied."""
-        refresh = self.tokens.check_refresh(token)
-        self.revocations.check(refresh.session_id)
-        if self.config.tokens.refresh == "stateless":
-            return {**self.bearer(self.tokens.access(refresh.claims)), "refresh_token": token}
-        user = await self.users.get(refresh.user_id)
-        if user is None or user.disabled_at is not None:
-            raise Denied(SESSION_ENDED)
-        session = await self.rotation.rotate(refresh.session_id, refresh.generation, caller)
-        return await self.tokens_for(user, session)
-
     async def require_fresh(self, access: Access) -> Session:
         """Raises AuthError (403) unless the user proved to be there a few minutes ago."""
         session = await self.credentials.session(access.session_id)
         enrolments = await self.users.enrolments(session.user_id)
         demands = self.logins.rule.demands(enrolments)
         proven_at = session.second_at if demands else session.auth_time
-        if proven_at is None or self.now() - proven_at > self.config.logins.fresh_for:
+        age = None if proven_at is None else self.now() - proven_at
+        if age is None or not 0 <= age <= self.config.logins.fresh_for:  # a clock may go back
             raise AuthError(STEPUP_NEEDED)
         return session
 

@@ -123,7 +123,7 @@ class Credentials:
                 lambda session: renewed(change(session), now, idle),
                 event,
                 [*statements, rise, *ending],
-                partial(self.auth.tokens_for, user),
+                partial(self.auth.grants.tokens, user),
             )
         except Conflict as conflict:
             raise Denied(START_OVER) from conflict

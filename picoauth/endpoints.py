@@ -137,7 +137,7 @@ class Entrance:
 
     async def refresh(self, request: Request) -> Reply:
         token = presented(request.headers.get("authorization"), request.body)
-        return Reply(await self.auth.refresh(token, request.caller))
+        return Reply(await self.auth.grants.refresh(token, request.caller))
 
     async def logout(self, request: Request) -> Reply:
         access = request.access

@@ -116,7 +116,7 @@ class Logins:
             )
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
-        return {**await self.auth.access_for(proven.user, current), **replies}
+        return {**await self.auth.grants.access(proven.user, current), **replies}
 
     async def prove(self, step: Step) -> Proven:
         """Take every payload of the request. Raises AuthError where proofs are missing or wrong."""
@@ -159,7 +159,7 @@ class Logins:
         """Make the session: the only place where sessions are made."""
         flow, user = proven.flow, proven.user
         session = self.session(flow, login)
-        answer = await self.auth.tokens_for(user, session)
+        answer = await self.auth.grants.tokens(user, session)
         event = LoginCompleted(
             at=session.created_at,
             user_id=user.id,

@@ -59,8 +59,8 @@ def presented(authorization: str | None, body: str) -> str:
 
 
 async def admitted(guard: Guard, request: Request) -> Any:
-    """Ask the guard. Raises AuthError where it answers nothing."""
+    """Ask the guard. Raises AuthError where it answers nothing, or no."""
     principal = await guard(request)
-    if principal is None:
+    if not principal:
         raise AuthError(FORBIDDEN)
     return principal

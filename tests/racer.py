@@ -89,13 +89,13 @@ class Racer:
             amr=("pwd",),
         )
         await self.auth.database.write(*await self.auth.sessions.put(session))
-        return {**await self.auth.tokens_for(user, session), "user_id": user.id}
+        return {**await self.auth.grants.tokens(user, session), "user_id": user.id}
 
     async def refresh(self, token: str, times: int = 1) -> dict[str, int]:
         """The refresh tokens and refusals that came back, each with its number."""
 
         async def one() -> str:
-            answer = await self.auth.refresh(token, Caller())
+            answer = await self.auth.grants.refresh(token, Caller())
             return str(answer["refresh_token"])
 
         return await self.counted(one() for _ in range(times))

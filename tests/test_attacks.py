@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from picoauth import Denied, Event, Login, LoginFailed, NoSettings, Plugin, hookimpl, problems
+from picoauth import (
+    ConfigError,
+    Denied,
+    Event,
+    Guard,
+    Login,
+    LoginFailed,
+    NoSettings,
+    Plugin,
+    Reply,
+    Request,
+    Route,
+    Session,
+    User,
+    hookimpl,
+    problems,
+)
 from picoauth.testing import Server, serving
 from tests.factors import ALL, PIN, PLUGINS, code_of, count, join, step
 
@@ -95,3 +114,104 @@ async def test_stateless_session_ends_with_its_token(tmp_path: Path, life: int) 
         assert 204 == ended.status_code
         late = await server.post("/jwt/refresh", token=tokens["refresh_token"])
         assert (401, "session_ended") == code_of(late)
+
+
+class Doorman(Plugin[NoSettings]):
+    """Guards a policy of its own, as a test tells it."""
+
+    policy = "invited"
+    answer: Any = None
+
+    @hookimpl
+    def guards(self) -> dict[str, Guard]:
+        return {self.policy: self.guard}
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        return [Route(method="GET", path="/party", handler=self.party, policy="invited")]
+
+    async def guard(self, request: Request) -> Any:
+        if self.answer == "hang":
+            await asyncio.Event().wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def party(self, request: Request) -> Reply:
+        return Reply({"guest": request.principal})
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("ann", (200, None)),
+        (None, (403, "forbidden")),
+        (False, (403, "forbidden")),
+        (ValueError("a bug"), (403, "refused")),
+        (Denied(problems.TOKEN_MISSING), (401, "token_missing")),
+        ("hang", (403, "refused")),
+    ],
+)
+async def test_guard_of_a_plugin(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Any,
+    expected: tuple[int, str | None],
+) -> None:
+    """Only a principal is let in: nothing, no, a fault and silence all deny."""
+    if answer == "hang":
+        monkeypatch.setattr("picoauth.plugins.PATIENCE", 0.01)
+    plugins = {**PLUGINS, "doorman": type("Told", (Doorman,), {"answer": answer})}
+    async with serving(tmp_path, 'plugins = ["pin", "doorman"]', plugins=plugins) as server:
+        assert expected == code_of(await server.get("/party"))
+
+
+async def test_guard_of_the_kernel_is_not_replaced(tmp_path: Path) -> None:
+    """A plugin that would guard `fresh` stops the server."""
+    plugins = {**PLUGINS, "doorman": type("Thief", (Doorman,), {"policy": "fresh"})}
+    with pytest.raises(ConfigError) as refusal:
+        async with serving(tmp_path, 'plugins = ["pin", "doorman"]', plugins=plugins):
+            pass
+    expected = (
+        "plugin doorman (picoauth-doorman 0.1.0) guards the policy fresh, which is the kernel's: "
+        "list a version of it that guards one of its own."
+    )
+    assert (expected,) == refusal.value.problems
+
+
+class Moody(Plugin[NoSettings]):
+    """Adds a claim, when it is up to it."""
+
+    up = True
+
+    @hookimpl
+    async def claims(self, user: User, session: Session) -> dict[str, Any]:
+        if not type(self).up:
+            raise ValueError("a bug")
+        return {"mood": "fine"}
+
+
+async def test_failing_claims_cost_nobody_the_session(tmp_path: Path) -> None:
+    """Who refreshes while a plugin fails comes again, however much later, and is no thief (K-10)."""
+    moody: Any = type("Changing", (Moody,), {})
+    plugins = {**PLUGINS, "moody": moody}
+    async with serving(tmp_path, 'plugins = ["pin", "moody"]', plugins=plugins) as server:
+        await join(server)
+        token = (await step(server, **PIN)).json()["refresh_token"]
+        moody.up = False
+        server.clock.advance(60)
+        assert (403, "refused") == code_of(await server.post("/jwt/refresh", token=token))
+        moody.up = True
+        server.clock.advance(60)
+        answer = await server.post("/jwt/refresh", token=token)
+        assert (200, None) == code_of(answer)
+
+
+async def test_proof_from_the_future_is_not_fresh(tmp_path: Path) -> None:
+    """A clock that was ahead at the login keeps no door open when it is right again."""
+    async with serving(tmp_path, ONE, plugins=PLUGINS) as server:
+        await join(server)
+        token = (await step(server, **PIN)).json()["access_token"]
+        server.clock.advance(-1)
+        answer = await server.send("DELETE", "/auth/me", token=token)
+        assert (403, "stepup_needed") == code_of(answer)

@@ -166,7 +166,7 @@ async def test_many_refresh_at_once(server: Server, count: int) -> None:
     events = heard(server)
     token = (await login(server))["refresh_token"]
     server.clock.advance(11)
-    answers = await asyncio.gather(*(server.auth.refresh(token, Caller()) for _ in range(count)))
+    answers = await asyncio.gather(*(server.auth.grants.refresh(token, Caller()) for _ in range(count)))
     [second] = {answer["refresh_token"] for answer in answers}
     assert count == len({answer["access_token"] for answer in answers})
     assert 1 == (await stored(server)).generation
@@ -434,7 +434,7 @@ async def test_stateless_refresh_reads_nothing(
     monkeypatch.setattr(Embedded, "read", read)
     monkeypatch.setattr(Embedded, "write", read)
     stateless.clock.advance(3600)
-    answer = await stateless.auth.refresh(token, Caller())
+    answer = await stateless.auth.grants.refresh(token, Caller())
     assert [] == asked
     monkeypatch.undo()
     await stateless.auth.database.close()
@@ -637,5 +637,5 @@ async def test_denied_says_why(server: Server) -> None:
     token = (await login(server))["refresh_token"]
     await end(server, "logout")
     with pytest.raises(Denied) as caught:
-        await server.auth.refresh(token, Caller())
+        await server.auth.grants.refresh(token, Caller())
     assert "session_ended" == caught.value.problem.code

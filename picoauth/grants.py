@@ -1,0 +1,71 @@
+"""What a client is handed for a session: an access and a refresh token, with plugins' claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from picoauth.errors import ConfigError, Denied
+from picoauth.events import Caller
+from picoauth.problems import SESSION_ENDED
+from picoauth.sessions import Session
+from picoauth.tokens import RESERVED
+from picoauth.users import User
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+
+class Grants:
+    """Answers tokens, as RFC 6749, section 5.1 writes them."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+
+    async def access(self, user: User, session: Session) -> dict[str, Any]:
+        """A new access token of a session."""
+        return self.bearer(await self.claims(user, session))
+
+    async def tokens(self, user: User, session: Session) -> dict[str, Any]:
+        """Access and refresh token of a session."""
+        return self.both(session, await self.claims(user, session))
+
+    async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
+        """New tokens for a refresh token. Raises Denied.
+
+        Plugins are asked for their claims before the token is spent: one that fails costs
+        nobody the session. Nothing is waited for between the rotation and the signature.
+        """
+        refresh = self.auth.tokens.check_refresh(token)
+        self.auth.revocations.check(refresh.session_id)
+        if self.auth.config.tokens.refresh == "stateless":
+            return {**self.bearer(refresh.claims), "refresh_token": token}
+        user = await self.auth.users.get(refresh.user_id)
+        if user is None or user.disabled_at is not None:
+            raise Denied(SESSION_ENDED)
+        claims = await self.claims(user, await self.auth.credentials.session(refresh.session_id))
+        rotate = self.auth.rotation.rotate(refresh.session_id, refresh.generation, caller)
+        return self.both(await rotate, claims)
+
+    def both(self, session: Session, claims: Mapping[str, Any]) -> dict[str, Any]:
+        refresh = self.auth.tokens.refresh(session, claims)
+        return {**self.bearer(claims), "refresh_token": refresh}
+
+    def bearer(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        life = self.auth.config.tokens.access_life
+        token = self.auth.tokens.access(claims)
+        return {"access_token": token, "token_type": "Bearer", "expires_in": life}
+
+    async def claims(self, user: User, session: Session) -> dict[str, Any]:
+        """The kernel's claims and those of plugins. Raises ConfigError for a name used twice."""
+        username = await self.auth.users.username(user.id)
+        claims = self.auth.tokens.claims(user, username, session)
+        plugins = self.auth.plugins
+        for name, function in plugins.implementations("claims"):
+            added = await plugins.answer(name, "claims", function, user=user, session=session)
+            for claim in added.keys() & (claims.keys() | RESERVED):
+                raise ConfigError(
+                    f"{plugins.origins[name]} adds the claim {claim}, which is taken."
+                )
+            claims |= added
+        return claims
