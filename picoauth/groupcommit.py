@@ -81,8 +81,10 @@ class GroupCommit:
         try:
             waiting.result = every(self.connection, waiting.statements)
         except Exception as error:
-            if not self.connection.in_transaction or code(error) in TRANSIENT:
+            if code(error) in TRANSIENT:
                 raise  # the disk is full, or worse: nothing of this group holds
+            if not self.connection.in_transaction:
+                raise Unavailable("the transaction was lost") from error
             waiting.error = error
             self.connection.execute("rollback to one")
         self.connection.execute("release one")

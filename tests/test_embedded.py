@@ -268,6 +268,23 @@ async def test_failing_step_fails_the_whole_group(path: Path, statement: str) ->
     await database.close()
 
 
+async def test_lost_transaction_fails_the_whole_group(
+    gate: tuple[Gate, Embedded], path: Path
+) -> None:
+    """A statement that undoes the whole group makes all of it try again, and nobody believe it."""
+    held, database = gate
+    first = await held.closed_on(database, put(0))
+    losing = Statement("insert or rollback into t values (0, 'x')")
+    rest = [asyncio.create_task(database.write(each)) for each in (put(1), losing, put(2))]
+    await asyncio.sleep(0)
+    held.open.set()
+    results = await asyncio.gather(first, *rest, return_exceptions=True)
+    assert ["[[]]", *["the transaction was lost"] * 3] == [str(result) for result in results]
+    assert {Unavailable} == {type(result) for result in results[1:]}
+    await database.write(put(3))
+    assert [0, 3] == seen(path)
+
+
 async def test_failed_rollback(path: Path) -> None:
     """A rollback that fails leaves nothing behind that a later group would commit."""
     database = Embedded(path)
@@ -346,6 +363,16 @@ async def test_close_finishes_what_waits(gate: tuple[Gate, Embedded], path: Path
     await database.close()
     assert list(range(9)) == seen(path)
     assert ["test.db"] == [each.name for each in path.parent.iterdir()]
+
+
+async def test_close_takes_no_lock(path: Path) -> None:
+    """Where nothing waits, closing asks for nothing that another process could hold."""
+    ran: list[str] = []
+    database = Embedded(path, connect=watching(ran.append))
+    await database.write(TABLE)
+    ran.clear()
+    await database.close()
+    assert [] == ran
 
 
 async def test_close_while_a_group_fails(path: Path) -> None:
