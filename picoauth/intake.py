@@ -38,7 +38,8 @@ def typed(route: Route, headers: Mapping[str, str], body: bytes) -> Any:
     value = parse_form(body) if media == FORM else parse_json(body)
     if route.body is dict and isinstance(value, dict):
         return value
-    return shaped(route.body or Nothing, value)
+    found = shaped(route.body or Nothing, value)
+    return found if route.body else None
 
 
 def shaped(kind: type, value: Any) -> Any:
