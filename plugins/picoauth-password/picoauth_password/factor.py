@@ -10,6 +10,7 @@ from picoauth import (
     Attemptee,
     Auth,
     AuthError,
+    ConfigError,
     Denied,
     Enrolment,
     Factor,
@@ -18,11 +19,13 @@ from picoauth import (
     Proof,
     Situation,
     Statement,
+    Unavailable,
     User,
+    identifier,
     problems,
 )
 from picoauth_password.hashing import Hasher, Stored, WrongPassword
-from picoauth_password.policy import LONGEST_BYTES, PASSWORD_TOO_LONG
+from picoauth_password.policy import PASSWORD_TOO_LONG, too_long
 
 INVALID_CREDENTIALS = Problem(401, "invalid_credentials", "Invalid username or password")
 
@@ -44,10 +47,22 @@ class Passwords:
         self.auth = auth
         self.hasher = hasher
 
-    async def of(self, user_id: str) -> Credential | None:
+    async def of(self, user: User | None) -> Credential | None:
+        """The credential of a user; nobody has none, which takes the same look."""
         sql = "select enrolment_id, hash, pepper_id from password where user_id = ?"
-        rows = await self.auth.database.read(sql, (user_id,))
+        rows = await self.auth.database.read(sql, (user.id if user else "",))
         return Credential(rows[0][0], Stored(rows[0][1], rows[0][2])) if rows else None
+
+    async def check_peppers(self) -> None:
+        """Raises ConfigError where a hash needs a root secret that is gone (P-6)."""
+        sql = "select pepper_id, count(*) from password group by pepper_id"
+        counts = await self.auth.database.read(sql, slow=True)
+        lost = sum(count for pepper_id, count in counts if pepper_id not in self.hasher.peppers)
+        if lost:
+            raise ConfigError(
+                f"`secret` no longer lists the root secret of some passwords ({lost}): "
+                "put it back at the end of the list, until their users have logged in."
+            )
 
     def creating(self, enrolment: Enrolment, stored: Stored) -> Statement:
         sql = """
@@ -63,16 +78,22 @@ class Passwords:
 
     async def setting(self, user: User, stored: Stored) -> Sequence[Statement]:
         """Give a user a password, the first one or another."""
-        if await self.of(user.id) is not None:
+        if await self.of(user) is not None:
             return [self.replacing(user.id, stored)]
         enrolment = self.auth.users.enrolment(user.id, PasswordFactor.name)
         return [self.auth.users.enrolling(enrolment), self.creating(enrolment, stored)]
 
     async def renewing(self, user_id: str, stored: Stored, password: str) -> Sequence[Statement]:
-        """Hash anew where cost or pepper moved on, unless the password changes meanwhile."""
+        """Hash anew where cost or pepper moved on, unless the password changes meanwhile.
+
+        A login that finds the queue full goes on without: the next one will do it.
+        """
         if not self.hasher.outdated(stored):
             return ()
-        new = await self.hasher.hash(password)
+        try:
+            new = await self.hasher.hash(password)
+        except Unavailable:
+            return ()
         return [Statement(REHASH, (new.hash, new.pepper_id, user_id, stored.hash))]
 
 
@@ -95,18 +116,19 @@ class PasswordFactor(Factor):
     async def identify(self, payload: Payload) -> Attemptee:
         typed = text(payload, "email" if "email" in payload else "username")
         kind = "email" if "@" in typed else "username"
-        return Attemptee(user=await self.auth.users.find(kind, typed), typed=typed)
+        return Attemptee(user=await self.auth.users.find(kind, typed), typed=canonical(kind, typed))
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         """The same work and answer, whether the user exists, has a password, or errs (P-8)."""
         password = self.password(payload)
         user = situation.user or situation.claimed
-        credential = await self.passwords.of(user.id) if user else None
+        credential = await self.passwords.of(user)
         try:
             await self.passwords.hasher.verify(credential.stored if credential else None, password)
         except WrongPassword as error:
             raise Denied(self.refused) from error
-        if user is None or credential is None:  # nothing never matches (P-12)
+        # Nothing never matches (P-12); and a user who is disabled costs no second hash.
+        if user is None or credential is None or user.disabled_at is not None:
             raise Denied(self.refused)
         return Proof(
             user=user,
@@ -118,9 +140,17 @@ class PasswordFactor(Factor):
     def password(self, payload: Payload) -> str:
         """Look at the length before any hashing (P-7)."""
         password = text(payload, "password")
-        if len(password) > self.most or len(password.encode()) > LONGEST_BYTES:
+        if too_long(password, self.most):
             raise AuthError(PASSWORD_TOO_LONG)
         return password
+
+
+def canonical(kind: str, typed: str) -> str:
+    """One name for all ways to write it: nobody's failures count together, as a user's do (P-8)."""
+    try:
+        return identifier(kind, typed, verified=True).value
+    except AuthError:
+        return typed
 
 
 def text(payload: Payload, name: str) -> str:

@@ -16,6 +16,7 @@ from picoauth import (
     Reply,
     Request,
     Route,
+    User,
     described,
     hookimpl,
     identifier,
@@ -28,7 +29,7 @@ from picoauth_password.policy import (
     PASSWORD_TOO_SHORT,
     PasswordContext,
     PasswordHooks,
-    check_length,
+    check_text,
 )
 
 if TYPE_CHECKING:
@@ -143,8 +144,11 @@ class PasswordPlugin(Plugin[PasswordSettings]):
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         @asynccontextmanager
         async def hashing() -> AsyncIterator[None]:
-            yield
-            self.hasher.close()
+            await self.passwords.check_peppers()
+            try:
+                yield
+            finally:
+                self.hasher.close()
 
         return hashing()
 
@@ -172,8 +176,7 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         """Change the password: other sessions end, this one gets new tokens."""
         access = request.access
         user = await self.auth.users.require(access.user_id)
-        username = await self.auth.users.username(user.id)
-        await self.check(request.body.password, PasswordContext(username, name=user.name))
+        await self.check(request.body.password, await self.context(user))
         stored = await self.hasher.hash(request.body.password)
         statements = await self.passwords.setting(user, stored)
         answer = await self.auth.credentials.change_credential(
@@ -186,14 +189,18 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         user = await self.auth.users.find("username", username)
         if user is None:
             raise ConfigError(f"There is no user {username!r}: `picoauth users list` shows all.")
-        await self.check(password, PasswordContext(username, name=user.name))
+        await self.check(password, await self.context(user))
         stored = await self.hasher.hash(password)
         statements = await self.passwords.setting(user, stored)
         await self.auth.credentials.reset_credential(
             user, PasswordFactor.name, statements, Caller()
         )
 
+    async def context(self, user: User) -> PasswordContext:
+        known = {one.kind: one.display for one in await self.auth.users.identifiers(user.id)}
+        return PasswordContext(known.get("username"), known.get("email"), user.name)
+
     async def check(self, password: str, context: PasswordContext) -> None:
         """Raises AuthError for a password that is refused, here or by another plugin."""
-        check_length(password, least=self.settings.min_length, most=self.settings.max_length)
+        check_text(password, least=self.settings.min_length, most=self.settings.max_length)
         await self.auth.ask("check_password", password=password, context=context)

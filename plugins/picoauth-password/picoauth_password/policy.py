@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from picoauth import AuthError, Problem, hookspec
+from picoauth import AuthError, Problem, hookspec, problems
 
 PASSWORD_TOO_SHORT = Problem(400, "password_too_short", "This password is too short.")
 PASSWORD_TOO_LONG = Problem(400, "password_too_long", "This password is too long.")
@@ -26,13 +27,24 @@ class PasswordHooks:
     """Hooks that this plugin offers to others."""
 
     @hookspec
-    async def check_password(self, password: str, context: PasswordContext) -> None:
-        """Raise AuthError to refuse a new password; a login is never asked about."""
+    async def check_password(self, password: str, context: PasswordContext) -> Problem | None:
+        """Answer a problem to refuse a new password; a login is never asked about."""
 
 
-def check_length(password: str, *, least: int, most: int) -> None:
-    """Count code points, as they are typed (NIST SP 800-63B-4, section 3.1.1.2). Raises AuthError."""
+def check_text(password: str, *, least: int, most: int) -> None:
+    """Raises AuthError for what can be no new password.
+
+    Code points are counted, as they are typed (NIST SP 800-63B-4, section 3.1.1.2). NUL and
+    lone surrogates never come in by JSON, but a command line may have them (P-3).
+    """
+    if re.search(r"[\0\ud800-\udfff]", password):
+        raise AuthError(problems.INVALID_BODY, "A password is text without NUL.")
     if len(password) < least:
         raise AuthError(PASSWORD_TOO_SHORT, f"It needs at least {least} characters.", least=least)
-    if len(password) > most or len(password.encode()) > LONGEST_BYTES:
-        raise AuthError(PASSWORD_TOO_LONG, f"It may have {most} characters at most.", most=most)
+    if too_long(password, most):
+        detail = f"It may have at most {most} characters, and {LONGEST_BYTES} bytes in UTF-8."
+        raise AuthError(PASSWORD_TOO_LONG, detail, most=most)
+
+
+def too_long(password: str, most: int) -> bool:
+    return len(password) > most or len(password.encode()) > LONGEST_BYTES

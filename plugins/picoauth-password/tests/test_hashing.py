@@ -652,6 +652,7 @@ async def test_queue_of_nothing(slow: Slow) -> None:
             with pytest.raises(Unavailable):
                 await made.hash("one more")
             slow.gate.set()
+        made.close()
         assert places(made) == 1
 
 
