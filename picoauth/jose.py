@@ -35,9 +35,11 @@ def opened(token: str, key: Key, algorithm: str) -> dict[str, Any]:
     """The claims of a token that this key signed. Raises Denied."""
     try:
         signed = deserialize_compact(token, key, registry=pinned(algorithm))
-        claims: dict[str, Any] = json.loads(signed.payload or b"")
+        claims = json.loads(signed.payload or b"")
     except (JoseError, ValueError) as error:
         raise invalid() from error
+    if not isinstance(claims, dict):
+        raise invalid()
     return claims
 
 

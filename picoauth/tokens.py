@@ -48,6 +48,10 @@ RESERVED = frozenset(
 )
 
 
+REQUIRED: Mapping[str, type] = {"sub": str, "sid": str, "jti": str, "iat": int, "exp": int}
+"""Claims that an access token has, beside the issuer and audience that it is compared by (K-6)."""
+
+
 @dataclass(frozen=True)
 class Access:
     """A verified access token."""
@@ -166,6 +170,8 @@ class Tokens:
     def verify(self, token: str) -> Access:
         key = self.key_of(token)
         claims = opened(token, key.key, key.algorithm)
+        if any(type(claims.get(name)) is not kind for name, kind in REQUIRED.items()):
+            raise invalid()
         if claims.get("iss") != self.config.public_url or claims.get("aud") != self.config.audience:
             raise invalid()
         body = json.dumps(claims).encode()
