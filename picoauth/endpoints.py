@@ -63,11 +63,11 @@ class Server:
     async def health(self, request: Request) -> Reply:
         """Alive: 200, with what is wrong by check. `?check=NAME`, or `ready`: 503 if that fails."""
         live = [check for check in self.auth.checks if check.live]
-        wrong = {name: what for name, what in (await checks.run(live)).items() if what}
-        ready = self.app.ready and not wrong
         asked = request.query.get("check")
         if asked not in (None, "ready", *(check.name for check in live)):
             raise AuthError(NOT_FOUND)
+        wrong = {name: what for name, what in (await checks.run(live)).items() if what}
+        ready = self.app.ready and not wrong
         failing = not ready if asked == "ready" else asked in wrong
         body = {"status": "ok" if ready else "degraded", "ready": ready, "problems": wrong}
         return Reply(body, 503 if failing else 200)
