@@ -116,11 +116,12 @@ class Credentials:
             user.id, keep=session_id, below_epoch=user.epoch + 1
         )
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
-        now, idle = self.auth.now(), self.auth.config.tokens.idle
+        now = self.auth.now()
+        idle_at, _ = self.auth.config.tokens.ends(now)
         try:
             _, answer = await self.change_session(
                 session_id,
-                lambda session: renewed(change(session), now, idle),
+                lambda session: renewed(change(session), now, idle_at),
                 event,
                 [*statements, rise, *ending],
                 partial(self.auth.grants.tokens, user),
@@ -171,13 +172,13 @@ class Credentials:
     async def remove_factor(
         self, session_id: str, enrolment_id: str, caller: Caller
     ) -> dict[str, Any]:
-        """Raises AuthError where it is the only factor that a login can start with."""
+        """Raises AuthError where nobody could log in without it."""
         user = await self.owner(session_id)
         enrolments = await self.auth.users.enrolments(user.id)
         gone = next((e for e in enrolments if e.id == enrolment_id), None)
         if gone is None:
             raise AuthError(NOT_FOUND)
-        self.check_not_last(gone, enrolments)
+        await self.check_not_last(gone, enrolments)
         event = FactorRemoved(
             at=self.auth.now(),
             user_id=user.id,
@@ -189,15 +190,10 @@ class Credentials:
         removing = Statement(sql, (gone.id, user.id), rows=1)
         return await self.change_proofs(session_id, user, event, [removing])
 
-    def check_not_last(self, gone: Enrolment, enrolments: Sequence[Enrolment]) -> None:
-        starts = [
-            e
-            for e in enrolments
-            if e.confirmed_at is not None
-            and (factor := self.auth.factors.get(e.factor)) is not None
-            and factor.starts
-        ]
-        if starts == [gone]:
+    async def check_not_last(self, gone: Enrolment, enrolments: Sequence[Enrolment]) -> None:
+        """Raises AuthError where what is left would not be enough for a login any more."""
+        left, rule = [e for e in enrolments if e != gone], self.auth.logins.rule
+        if await rule.possible(enrolments) and not await rule.possible(left):
             raise AuthError(LAST_FACTOR)
 
     async def rename_factor(self, user_id: str, enrolment_id: str, label: str) -> None:

@@ -11,7 +11,7 @@ from picoauth.database import Statement
 from picoauth.errors import Problem
 from picoauth.events import Caller
 from picoauth.problems import PROOF_REFUSED
-from picoauth.users import User
+from picoauth.users import Enrolment, User
 
 Payload = Mapping[str, Any]
 """What a client sent for one factor: JSON, its names and types not yet checked."""
@@ -83,6 +83,10 @@ class Factor(ABC):
     async def identify(self, payload: Payload) -> Attemptee:  # noqa: ARG002
         """Find whom to throttle, before any costly work. Raises AuthError for a malformed payload."""
         return Attemptee(user=None)
+
+    async def completes(self, enrolment: Enrolment) -> bool:  # noqa: ARG002
+        """Whether this one is a login by itself, as is a passkey that verifies its user."""
+        return False
 
     @abstractmethod
     async def verify(self, situation: Situation, payload: Payload) -> Proof:

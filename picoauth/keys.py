@@ -84,14 +84,14 @@ class Keys:
         self.by_header = {key.encoded_header: key for key in self.active.values()}
 
     def opened(self, key_id: str, algorithm: str, created_at: int, sealed: bytes) -> SigningKey:
-        raw = self.secrets.open(Place("signing_keys", "sealed", key_id), sealed)
+        raw = self.secrets.open(place(key_id, algorithm), sealed)
         return SigningKey(key_id, algorithm, created_at, parse(algorithm, raw))
 
     def making(self) -> Statement:
         """One of several processes that start at once makes the key."""
         key_id = self.secrets.random(9).hex()
         sealed = self.secrets.seal(
-            Place("signing_keys", "sealed", key_id), generate(self.algorithm, self.secrets)
+            place(key_id, self.algorithm), generate(self.algorithm, self.secrets)
         )
         sql = """
             insert into signing_keys (id, algorithm, created_at, sealed) select ?, ?, ?, ?
@@ -102,6 +102,11 @@ class Keys:
     def published(self) -> dict[str, Any]:
         """The JWK set (RFC 7517, section 5): public parts only."""
         return {"keys": [key.public for key in self.active.values() if key.public is not None]}
+
+
+def place(key_id: str, algorithm: str) -> Place:
+    """Bound to its algorithm, too: a key is good for no other (K-1)."""
+    return Place("signing_keys", "sealed", f"{key_id} {algorithm}")
 
 
 def generate(algorithm: str, secrets: Secrets) -> bytes:

@@ -111,9 +111,16 @@ def make(path: Path | None, config: Config, random: Random) -> None:
 
     Of processes that start at once, one makes it; a secret is there before its database is.
     """
-    orphan = (config.base / config.database).exists()
+    elsewhere = "://" in config.database
+    orphan = not elsewhere and (config.base / config.database).exists()
     if path is None or path.exists():
         return
+    if elsewhere:
+        raise ConfigError(
+            f"{path} is missing, and whether the database elsewhere belongs to one cannot be "
+            "told: put it back from your backup, or make the first one by "
+            f"`umask 077; openssl rand -base64 33 > {path}`."
+        )
     if orphan:
         raise ConfigError(
             f"{path} is missing, but the database {config.database} exists and needs it: "
@@ -143,9 +150,16 @@ def check_mode(path: Path | None) -> None:
 def checked(source: Secret) -> bytes:
     """Refuse what a person typed: a root secret is random, and long enough (K-1)."""
     value = source.read()
-    if len(value) < LEAST or len(set(value)) < LEAST // 3:
+    if len(value) < least(value) or len(set(value)) < LEAST // 3:
         raise ConfigError(
             f"The secret from {source.source} is too short or too regular: "
             "write at least 32 random bytes, as `openssl rand -base64 33` prints them."
         )
     return value
+
+
+def least(value: bytes) -> int:
+    """Bytes in which 256 bits can be written: as hexadecimal digits, as any text, or as they are."""
+    if all(byte in b"0123456789abcdefABCDEF" for byte in value):
+        return 2 * LEAST
+    return 43 if value.isascii() and value.decode().isprintable() else LEAST

@@ -39,9 +39,9 @@ class Session:
         return self.ended_at is None and self.idle_at > now and self.expires_at > now
 
 
-def renewed(session: Session, now: int, idle: int) -> Session:
-    """The next generation of a session whose credentials changed; it may idle so many seconds."""
-    generation, idle_at = session.generation + 1, min(now + idle, session.expires_at)
+def renewed(session: Session, now: int, idle_at: int) -> Session:
+    """The next generation of a session whose credentials changed."""
+    generation, idle_at = session.generation + 1, min(idle_at, session.expires_at)
     return replace(session, generation=generation, rotated_at=now, idle_at=idle_at)
 
 

@@ -39,6 +39,17 @@ class Sufficiency:
         several = len(names) > 1 or flow.session_id is not None
         return bool(names) and ((several and self.seconds(names)) or not self.demands(enrolments))
 
+    async def possible(self, enrolments: Sequence[Enrolment]) -> bool:
+        """Whether these begin a login, and are enough for it."""
+        has = [e for e in enrolments if e.confirmed_at is not None and e.factor in self.factors]
+        for first in has:
+            factor = self.factors[first.factor]
+            pairs = ({first.factor, other.factor} for other in has if other.factor != first.factor)
+            enough = not self.demands(enrolments) or any(self.seconds(pair) for pair in pairs)
+            if factor.starts and (enough or await factor.completes(first)):
+                return True
+        return False
+
     def next(self, flow: Flow, enrolments: Sequence[Enrolment]) -> list[str]:
         """Factors of the user that would complete the flow, in the operator's order."""
         has = {e.factor for e in enrolments if e.confirmed_at is not None} - set(flow.factors)

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from picoauth import (
+    Auth,
     ConfigError,
     Denied,
+    Enrolment,
     Event,
+    Factor,
     Guard,
     Login,
     LoginFailed,
@@ -24,10 +27,21 @@ from picoauth import (
     Session,
     User,
     hookimpl,
+    parse,
     problems,
 )
 from picoauth.testing import Server, serving
-from tests.factors import ALL, PIN, PLUGINS, code_of, count, join, step
+from tests.factors import (
+    ALL,
+    PIN,
+    PLUGINS,
+    KeyFactor,
+    KeyPlugin,
+    code_of,
+    count,
+    join,
+    step,
+)
 
 ONE = 'plugins = ["pin"]'
 
@@ -215,3 +229,57 @@ async def test_proof_from_the_future_is_not_fresh(tmp_path: Path) -> None:
         server.clock.advance(-1)
         answer = await server.send("DELETE", "/auth/me", token=token)
         assert (403, "stepup_needed") == code_of(answer)
+
+
+async def removed(server: Server, token: str, factor: str) -> tuple[int, str | None]:
+    """Remove Ann's factor of one kind."""
+    found = (await server.get("/auth/factors", token=token)).json()["factors"]
+    [gone] = [each["id"] for each in found if each["factor"] == factor]
+    return code_of(await server.send("DELETE", f"/auth/factors/{gone}", token=token))
+
+
+async def test_factor_without_which_nothing_is_enough(tmp_path: Path) -> None:
+    """A key that is a second factor, but no login by itself, does not make a password spare."""
+    async with serving(tmp_path, ALL, plugins=PLUGINS) as server:
+        await join(server)
+        token = (await step(server, **PIN)).json()["access_token"]
+        assert (409, "last_factor") == await removed(server, token, "pin")
+        token = (await server.post("/key/enrol", {}, token=token)).json()["access_token"]
+        assert (409, "last_factor") == await removed(server, token, "pin")
+        assert (200, None) == await removed(server, token, "key")
+
+
+class Whole(KeyFactor):
+    """A key that verifies its user."""
+
+    async def completes(self, enrolment: Enrolment) -> bool:
+        return True
+
+
+class WholePlugin(KeyPlugin):
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [Whole(self.auth)]
+
+
+async def test_factor_that_is_a_login_by_itself(tmp_path: Path) -> None:
+    """A password may go where the key that is left is enough."""
+    async with serving(tmp_path, ALL, plugins={**PLUGINS, "key": WholePlugin}) as server:
+        await join(server)
+        token = (await step(server, **PIN)).json()["access_token"]
+        token = (await server.post("/key/enrol", {}, token=token)).json()["access_token"]
+        assert (200, None) == await removed(server, token, "pin")
+
+
+def test_secret_of_a_database_elsewhere_is_not_made_anew(tmp_path: Path) -> None:
+    """Whether a remote database has users cannot be seen: its first secret is made by hand."""
+    remote = parse('plugins = ["password"]\ndatabase = "libsql://db.example.com"', tmp_path)
+    path = tmp_path / "picoauth.secret"
+    with pytest.raises(ConfigError) as refusal:
+        Auth(remote)
+    expected = (
+        f"{path} is missing, and whether the database elsewhere belongs to one cannot be told: "
+        "put it back from your backup, or make the first one by "
+        f"`umask 077; openssl rand -base64 33 > {path}`."
+    )
+    assert ((expected,), []) == (refusal.value.problems, list(tmp_path.iterdir()))

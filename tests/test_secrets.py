@@ -241,7 +241,11 @@ def test_secret_that_others_may_open(tmp_path: Path, mode: int) -> None:
     [
         (base64.b64encode(OLD), True),
         (OLD.hex().encode(), True),
-        (b"0123456789" * 4, True),  # ten different bytes are the least
+        (b"0123456789" * 7, True),  # ten different bytes are the least
+        (b"0123456789abcdef" * 2, False),  # hexadecimal digits of 128 bits
+        (OLD.hex().encode()[:63], False),
+        (b"thisisaverysecretpassword1234567890", False),  # a person's
+        (b"correct horse battery staple, and so on.", False),
         (base64.b64encode(OLD)[:31], False),
         (b"a" * 64, False),
         (b"012345678" * 4, False),
