@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 
 import click
@@ -52,8 +52,11 @@ def misfit(hook: str, answer: object) -> str | None:
         return None if is_table(answer) else wanted(hook, answer, "functions by name")
     if hook in SLOTS:
         kind = SLOTS[hook]
-        fits = answer is None or all(hasattr(answer, name) for name in methods(kind))
-        return None if fits else wanted(hook, answer, f"`None` or a `{kind.__name__}`")
+        return (
+            None
+            if answer is None or occupies(answer, kind)
+            else wanted(hook, answer, f"`None` or a `{kind.__name__}`")
+        )
     if hook == "lifespan" and not isinstance(answer, AbstractAsyncContextManager | None):
         return wanted(hook, answer, "`None` or an async context manager")
     if hook in FACTS and not is_json(answer):
@@ -86,6 +89,13 @@ def misnamed(hook: str, name: object) -> str | None:
 
 def wanted(hook: str, answer: object, belongs: str) -> str:
     return f"answers {hook} with `{type(answer).__name__}`, where {belongs} belongs"
+
+
+def occupies(answer: object, kind: type) -> bool:
+    """It has the methods; a forgotten `await` or `return` has a `send` too, but is no mailer."""
+    return not isinstance(answer, Generator | Coroutine) and all(
+        hasattr(answer, name) for name in methods(kind)
+    )
 
 
 def is_table(answer: object) -> bool:

@@ -27,10 +27,9 @@ def check_class(origin: Origin, kind: type[Plugin[Any]], known: Specs | None) ->
     """
     hooks = specs(Plugin) if known is None else known
     for name in dir(kind):
-        with blaming(origin, f"cannot be looked at: {name}"):
+        with blaming(origin, "cannot be looked at"):
             attribute = inspect.getattr_static(kind, name)
-            marked = hasattr(attribute, "picoauth_impl")
-        if name not in hooks and marked and known is not None:
+        if name not in hooks and marker(attribute) and known is not None:
             remedy = suggest(name, hooks) or ": mend its name, or list the plugin that offers it."
             raise ConfigError(f"{origin} implements the hook {name}, which does not exist{remedy}")
         if name in hooks and attribute is not vars(Plugin).get(name):
@@ -38,10 +37,10 @@ def check_class(origin: Origin, kind: type[Plugin[Any]], known: Specs | None) ->
 
 
 def check_override(origin: Origin, name: str, attribute: Any, spec: Callable[..., Any]) -> None:
-    marker = getattr(attribute, "picoauth_impl", None)
-    if marker is None:
+    options = marker(attribute)
+    if options is None:
         raise ConfigError(f"{origin} overrides {name} without @hookimpl: mark it, or rename it.")
-    if not inspect.isfunction(attribute) or any(marker.values()):
+    if not inspect.isfunction(attribute) or any(options.values()):
         raise ConfigError(f"{origin} must write {name} as a plain method, marked with @hookimpl.")
     if inspect.iscoroutinefunction(attribute) != inspect.iscoroutinefunction(spec):
         colour = "async def" if inspect.iscoroutinefunction(spec) else "def"
@@ -55,8 +54,16 @@ def check_override(origin: Origin, name: str, attribute: Any, spec: Callable[...
             )
 
 
-def required(function: Callable[..., Any]) -> list[str]:
-    parameters = inspect.signature(function).parameters.values()
+def marker(attribute: Any) -> Mapping[str, Any] | None:
+    """What `hookimpl` left on a function, also within a classmethod."""
+    function = getattr(attribute, "__func__", attribute)
+    options: Mapping[str, Any] | None = getattr(function, "picoauth_impl", None)
+    return options
+
+
+def required(method: Callable[..., Any]) -> list[str]:
+    """Arguments that must be given to a method."""
+    parameters = list(inspect.signature(method).parameters.values())[1:]
     various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in parameters if p.default is p.empty and p.kind not in various]
 

@@ -164,8 +164,10 @@ def amount(kind: Any, value: Any, bound: str, number: int) -> str:
     """`must be at most 900 seconds`, `must have at least 1 item`."""
     if kind is not Seconds and isinstance(value, int):
         return f"must be {bound} {number}"
-    noun = {str: "have {} character", tuple: "have {} item"}.get(type(value), "be {} second")
-    return f"must {noun.format(f'{bound} {number}')}{'' if number == 1 else 's'}"
+    verb, noun = {str: ("have", "character"), tuple: ("have", "item")}.get(
+        cast("Any", type(value)), ("be", "second")
+    )
+    return f"must {verb} {bound} {number} {noun}{'' if number == 1 else 's'}"
 
 
 def seconds(value: object) -> Seconds:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picoauth.shapes import LONGEST, Seconds, Shaper, described, suggest
+from tests.asgi import EXAMPLES
 
 
 def even(value: int) -> None:
@@ -224,13 +225,14 @@ def test_spans(value: Any, expected: int) -> None:
     assert expected == shaper.convert(Seconds, value, "span")
 
 
+ODD_SPANS: list[Any] = ["", "10", "m", "-1m", "1.5h", "10 m", "1w", "٣m", 1.5, True, [], None]
 SPAN = 'must be a number of seconds, or a text such as "10m", "24h" or "14d"'
 
 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        *((odd, SPAN) for odd in ("", "10", "m", "-1m", "1.5h", "10 m", "1w", "٣m", 1.5, True, [])),
+        *((odd, SPAN) for odd in ODD_SPANS),
         ("9999999999d", SPAN),
         ("9999d", "must be ten years at most"),
         (LONGEST + 1, "must be ten years at most"),
@@ -257,6 +259,7 @@ values = st.recursive(
 names = st.sampled_from([*Shape.__dataclass_fields__, "city", "other"])
 
 
+@settings(EXAMPLES, max_examples=150)
 @given(st.dictionaries(names, values | st.dictionaries(names, values)))
 def test_any_value_is_a_shape_or_a_problem(value: dict[str, Any]) -> None:
     """Whatever comes in: a shape, or sentences that repeat none of it."""
