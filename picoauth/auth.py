@@ -16,7 +16,7 @@ from picoauth.database import Database
 from picoauth.discovery import Found
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError
-from picoauth.events import Events, by_event
+from picoauth.events import Caller, Events, by_event
 from picoauth.factors import Factor
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
@@ -195,6 +195,10 @@ class Auth:
 
     async def check_login(self, login: Login) -> None:
         await self.ask("check_login", login=login)
+
+    async def derive(self, session: Session, caller: Caller) -> dict[str, Any]:
+        """Tokens of a sibling of a session, which ends with it. Raises Denied."""
+        return await self.logins.derive(session, caller)
 
     async def require_fresh(self, access: Access) -> Session:
         """Raises AuthError (403) unless the user proved to be there a few minutes ago."""

@@ -75,6 +75,14 @@ class LoginCompleted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SessionDerived(Event):
+    """A session of the same login was made, which ends with its parent."""
+
+    session_id: str
+    parent_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoginFailed(Event):
     """A proof was refused. `typed` is a keyed hash of the name, where it is nobody's."""
 

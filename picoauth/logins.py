@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
-from picoauth.events import Caller, LoginCompleted, SteppedUp
+from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SteppedUp
 from picoauth.factors import Attemptee, Factor, Situation
 from picoauth.flows import Accepted, Flow, Flows, Step, written
-from picoauth.problems import FLOW_ENDED, MORE_NEEDED, START_OVER
+from picoauth.problems import FLOW_ENDED, MORE_NEEDED, SESSION_ENDED, START_OVER
 from picoauth.proving import Proving
 from picoauth.sessions import Session
 from picoauth.sufficiency import Sufficiency, methods, second_at
@@ -90,7 +90,18 @@ class Logins:
             who = Attemptee(user=proven.user)
             await self.proving.failed(who, flow.factors[-1], refusal, step.caller)
             raise
-        return await self.mint(proven, login)
+        session = self.session(flow, login)
+        event = LoginCompleted(
+            at=session.created_at,
+            user_id=session.user_id,
+            session_id=session.id,
+            factors=login.factors,
+            caller=login.caller,
+        )
+        try:
+            return await self.mint(session, login.user, event, *proven.writes(session.created_at))
+        except (Conflict, Unavailable) as reason:
+            raise await self.undone(proven, reason) from reason
 
     async def stepup(self, step: Step, session: Session) -> dict[str, Any]:
         """Prove afresh, and answer a new access token of the same session."""
@@ -155,26 +166,51 @@ class Logins:
             return Denied(START_OVER)
         return await self.flows.spent(flow, proven.accepted, reason.index - 1)
 
-    async def mint(self, proven: Proven, login: Login) -> dict[str, Any]:
-        """Make the session: the only place where sessions are made."""
-        flow, user = proven.flow, proven.user
-        session = self.session(flow, login)
-        answer = await self.auth.grants.tokens(user, session)
-        event = LoginCompleted(
-            at=session.created_at,
-            user_id=user.id,
-            session_id=session.id,
-            factors=login.factors,
-            caller=login.caller,
+    async def derive(self, parent: Session, caller: Caller) -> dict[str, Any]:
+        """Tokens of a sibling: the same login on another root domain. Raises Denied.
+
+        It ends with its parent, at the latest; it proves nothing anew.
+        """
+        user, now = await self.auth.users.get(parent.user_id), self.auth.now()
+        if user is None:
+            raise Denied(SESSION_ENDED)
+        idle_at, expires_at = self.auth.config.tokens.ends(now)
+        sibling = replace(
+            parent,
+            id=self.auth.users.new_id(),
+            parent_id=parent.parent_id or parent.id,
+            epoch=user.epoch,
+            generation=0,
+            created_at=now,
+            rotated_at=now,
+            idle_at=min(idle_at, parent.expires_at),
+            expires_at=min(expires_at, parent.expires_at),
+            address=caller.address,
+            user_agent=caller.user_agent,
         )
+        event = SessionDerived(
+            at=now,
+            user_id=user.id,
+            session_id=sibling.id,
+            parent_id=sibling.parent_id or "",
+            caller=caller,
+        )
+        guard = Statement(GUARD, (None, user.id, user.epoch), rows=1)
+        try:
+            return await self.mint(sibling, user, event, guard)
+        except Conflict as conflict:
+            raise Denied(SESSION_ENDED) from conflict
+
+    async def mint(
+        self, session: Session, user: User, event: Event, *statements: Statement
+    ) -> dict[str, Any]:
+        """Make a session: the only place where sessions are made. Raises Conflict."""
+        answer = await self.auth.grants.tokens(user, session)
         made = await self.auth.sessions.put(session)
         try:
-            statements = [*proven.writes(session.created_at), *made]
-            replies = await self.auth.events.commit(event, *statements)
-        except BaseException as reason:
+            replies = await self.auth.events.commit(event, *statements, *made)
+        except BaseException:
             await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
-            if isinstance(reason, Conflict | Unavailable):
-                raise await self.undone(proven, reason) from reason
             raise
         return {**answer, **replies}
 

@@ -52,10 +52,11 @@ KERNEL = (
         epoch integer not null, generation integer not null, created_at integer not null,
         rotated_at integer not null, idle_at integer not null, expires_at integer not null,
         ended_at integer, auth_time integer not null, second_at integer, amr text not null,
-        address text, user_agent text
+        address text, user_agent text, parent_id text
     )
     """,
     "create index sessions_user on sessions (user_id)",
+    "create index sessions_parent on sessions (parent_id)",
     "create index sessions_idle on sessions (idle_at)",
     """
     create table tickets (

@@ -34,6 +34,8 @@ class Session:
     """How, in the words of RFC 8176."""
     address: str | None = None
     user_agent: str | None = None
+    parent_id: str | None = None
+    """The session of the same login with which this one ends."""
 
     def alive(self, now: int) -> bool:
         return self.ended_at is None and self.idle_at > now and self.expires_at > now

@@ -14,7 +14,7 @@ MARGIN = 60
 
 COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
-    auth_time, second_at, amr, address, user_agent
+    auth_time, second_at, amr, address, user_agent, parent_id
 """
 
 # At most once per window, and only while the session and its user live.
@@ -25,6 +25,12 @@ ROTATE = f"""
        and ended_at is null and idle_at > ? and expires_at > ?
        and exists (select 1 from users u where u.id = user_id and u.disabled_at is null)
     returning {COLUMNS}
+"""
+
+# A sibling of a session that has just ended comes too late.
+PUT = f"""
+    insert into sessions ({COLUMNS}) select {", ".join("?" * 15)}
+     where ? is null or exists (select 1 from sessions where id = ? and ended_at is null)
 """
 
 CHANGE = """
@@ -53,13 +59,12 @@ class SqlSessions:
 
     async def put(self, session: Session) -> Sequence[Statement]:
         s = session
-        sql = f"insert into sessions ({COLUMNS}) values ({', '.join('?' * 14)})"
         args = (
             *(s.id, s.user_id, s.epoch, s.generation, s.created_at, s.rotated_at, s.idle_at),
             *(s.expires_at, s.ended_at, s.auth_time, s.second_at, json.dumps(s.amr)),
-            *(s.address, s.user_agent),
+            *(s.address, s.user_agent, s.parent_id),
         )
-        return [Statement(sql, args, rows=1)]
+        return [Statement(PUT, (*args, s.parent_id, s.parent_id), rows=1)]
 
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         s = session
@@ -67,7 +72,7 @@ class SqlSessions:
         return [Statement(CHANGE, (*times, json.dumps(s.amr), s.id, generation), rows=1)]
 
     async def end(self, session_id: str) -> Sequence[Statement]:
-        return self.ending("id = ?", session_id)
+        return self.ending("(id = ? or parent_id = ?)", session_id, session_id)
 
     async def end_all(
         self, user_id: str, *, keep: str | None, below_epoch: int
