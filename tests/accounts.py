@@ -53,12 +53,17 @@ SETTINGS = 'plugins = ["watched", "pin", "code", "spare", "key", "link"]\n'
 
 @asynccontextmanager
 async def accounts(
-    folder: Path, settings: str = SETTINGS, clock: Clock | None = None, **more: type[Plugin[Any]]
+    folder: Path,
+    settings: str = SETTINGS,
+    *,
+    clock: Clock | None = None,
+    name: str = "ann",
+    **more: type[Plugin[Any]],
 ) -> AsyncIterator[Server]:
     """A server on a watched database, where logging in costs no hashing; Ann is registered."""
     async with serving(folder, settings, plugins={**KINDS, **more}, clock=clock) as server:
-        if await server.auth.users.find("username", "ann") is None:
-            await join(server)
+        if await server.auth.users.find("username", name) is None:
+            await join(server, name)
         yield server
 
 
