@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picoauth import Config, ConfigError, Seconds, Secret, described, load, parse
@@ -432,12 +432,12 @@ PLACES: list[tuple[str, ...]] = [
 ]
 
 
-@settings(EXAMPLES, max_examples=150)
+@EXAMPLES
 @given(st.lists(st.tuples(st.sampled_from(PLACES), values), max_size=4))
-def test_any_value_at_any_setting(given_values: list[tuple[tuple[str, ...], Any]]) -> None:
+def test_any_value_at_any_setting(settings: list[tuple[tuple[str, ...], Any]]) -> None:
     """Settings, or sentences of one line that repeat no value: never anything else."""
     whole: dict[str, Any] = {"plugins": ["password"]}
-    for place, value in given_values:
+    for place, value in settings:
         if len(place) == 1:
             whole[place[0]] = value
         elif isinstance(whole.setdefault(place[0], {}), dict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from picoauth.shapes import LONGEST, Seconds, Shaper, described, suggest
@@ -259,7 +259,7 @@ values = st.recursive(
 names = st.sampled_from([*Shape.__dataclass_fields__, "city", "other"])
 
 
-@settings(EXAMPLES, max_examples=150)
+@EXAMPLES
 @given(st.dictionaries(names, values | st.dictionaries(names, values)))
 def test_any_value_is_a_shape_or_a_problem(value: dict[str, Any]) -> None:
     """Whatever comes in: a shape, or sentences that repeat none of it."""
