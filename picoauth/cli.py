@@ -149,7 +149,8 @@ class PluginCommands(click.Group):
 @click.option(
     "--config",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     default=FILE,
     envvar=VARIABLE,
     show_default=True,
