@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from picoauth import edge, endpoints
 from picoauth.auth import Auth
@@ -33,9 +33,8 @@ class Application:
         self.edge, self.routes = self.registered()
         by_key = {(route.method, route.path): route for route in self.edge}
         views = Views(auth, self.routes, self.edge)
-        listeners: Sequence[Listener] = ("public", "admin")
-        inner = {listener: cast("Asgi", views.on(listener)) for listener in listeners}
-        self.http = Http(auth.config, auth.secrets.random, by_key, inner, auth.measured)
+        views.on("public")  # that of administration is made when it is asked
+        self.http = Http(auth.config, auth.secrets.random, by_key, views.on, auth.measured)
 
     def registered(self) -> tuple[Sequence[EdgeRoute], Sequence[Registered]]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""

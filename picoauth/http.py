@@ -74,7 +74,7 @@ class Http:
         config: Config,
         random: Random,
         edge: Mapping[tuple[str, str], EdgeRoute],
-        inner: Mapping[Listener, Asgi],
+        inner: Callable[[Listener], Asgi],
         figures: Figures,
     ) -> None:
         self.hosts = {host.encode() for host in config.hosts}
@@ -126,7 +126,7 @@ class Http:
         if preflight is not None:
             await answer(send, NO_CONTENT, preflight, b"")
             return
-        await self.inner[scope["picoauth.listener"]](scope, receive, send)
+        await self.inner(scope["picoauth.listener"])(scope, receive, send)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None

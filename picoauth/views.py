@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import quart
 from quart import Quart
@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from picoauth import http
 from picoauth.errors import AuthError
 from picoauth.events import AccessRefused
-from picoauth.http import NO_CONTENT
+from picoauth.http import NO_CONTENT, Asgi
 from picoauth.intake import typed
 from picoauth.policies import admitted
 from picoauth.problems import BODY_TOO_LARGE, BODY_TOO_SLOW, METHOD_NOT_ALLOWED, NOT_FOUND
@@ -44,9 +44,15 @@ class Views:
         self.auth = auth
         self.routes = routes
         self.edge = edge
+        self.made: dict[Listener, Quart] = {}
 
-    def on(self, listener: Listener) -> Quart:
+    def on(self, listener: Listener) -> Asgi:
         """The routes that a listener has; those for administration are nowhere else (M-1)."""
+        if listener not in self.made:
+            self.made[listener] = self.application(listener)
+        return cast("Asgi", self.made[listener])
+
+    def application(self, listener: Listener) -> Quart:
         app = Quart("picoauth", static_folder=None, template_folder=None)
         app.config.update(
             DEBUG=False,  # whatever QUART_DEBUG says: it answers with tracebacks

@@ -18,7 +18,7 @@ EXAMPLES = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 """The same examples each time, all asked of one server."""

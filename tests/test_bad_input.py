@@ -291,8 +291,10 @@ async def test_unknown_members(server: Server, token: str, name: str, value: Any
 
 
 @in_one_loop
-@EXAMPLES
-@given(values=st.lists(VALUES.filter(lambda value: not isinstance(value, str)), min_size=1))
+@FEW
+@given(
+    values=st.lists(VALUES.filter(lambda value: not isinstance(value, str)), min_size=1, max_size=4)
+)
 async def test_members_of_other_types(server: Server, token: str, values: list[Any]) -> None:
     """Nothing is taken for a text that is none: no coercion (H-6)."""
     for method, path, route in of_members(server):
