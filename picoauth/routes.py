@@ -67,10 +67,7 @@ class Route:
     handler: Handler
     policy: str
     body: type | None = None
-    """A dataclass of `described` members; `dict` for any object; `str` for plain text.
-
-    A route without one takes nothing, or an empty object.
-    """
+    """A dataclass of `described` members; `dict` for any object; `str` for a text; or nothing (`{}`)."""
     accepts: Sequence[str] = (JSON,)
     listener: Listener = "public"
     status: int = 200

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from picoauth import ANYTHING, AuthError, Route
-from picoauth.intake import DEPTH_LIMIT, EXACT, MEMBERS_LIMIT, parse_form, parse_json
+from picoauth.parsers import DEPTH_LIMIT, EXACT, MEMBERS_LIMIT, parse_form, parse_json
 from picoauth.testing import Server, serving
 from tests.asgi import EXAMPLES, Answer, Lines, ask, bearer, rows, typed
 from tests.factors import EVERY, PATIENT, PLUGINS, enrol

@@ -199,7 +199,7 @@ async def test_guard_that_answers_nothing(server: Server) -> None:
 
 
 async def test_guard_of_a_plugin(server: Server) -> None:
-    """What a plugin's guard answers is the principal; it may refuse in its own words."""
+    """What a plugin's guard answers is the principal; of a doubled header it sees the last."""
     said = {
         word: await ask(server, "GET", "/gate/sesame", headers=[("X-Sesame", word)])
         for word in ("open", "shut", "")
@@ -207,6 +207,8 @@ async def test_guard_of_a_plugin(server: Server) -> None:
     assert (200, None) == said["open"].code
     assert "Ali" == said["open"].json["principal"]
     assert ((403, "refused"), (403, "forbidden")) == (said["shut"].code, said[""].code)
+    twice = [("X-Sesame", "shut"), ("x-sesame", "open")]
+    assert (200, None) == (await ask(server, "GET", "/gate/sesame", headers=twice)).code
 
 
 async def test_refusals_are_events(server: Server, gate: GatePlugin) -> None:
