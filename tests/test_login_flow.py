@@ -285,3 +285,26 @@ async def test_flow_that_cannot_be_kept(
     monkeypatch.setattr(server.auth.database, "write", failing)
     answer = await step(server, flow, **body)
     assert (expected, False) == (code_of(answer), "flow" in answer.json())
+
+
+async def test_flow_goes_on_as_it_came_where_nothing_was_written(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login whose last write fails is a 503 with a flow, in which the same proofs are still good."""
+    await enrol(server, "111111")
+    flow = await first(server)
+    write = server.auth.database.write
+
+    async def failing(*statements: Statement) -> Any:
+        if any("insert into sessions" in statement.sql for statement in statements):
+            raise Unavailable("the disk is full", retry_after=3)
+        return await write(*statements)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server.auth.database, "write", failing)
+        answer = await step(server, flow, code="111111")
+        assert ((503, "unavailable"), "3") == (code_of(answer), answer.headers["retry-after"])
+        one_step = await step(server, **PIN, code="111111")
+        assert ((503, "unavailable"), False) == (code_of(one_step), "flow" in one_step.json())
+    assert [4] == await tries(server)
+    assert 200 == (await step(server, answer.json()["flow"], code="111111")).status_code

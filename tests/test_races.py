@@ -388,6 +388,23 @@ async def test_proof_that_is_spent_before_its_flow_is_kept(scene: Scene) -> None
     assert ["hwk", "otp", "mfa"] == claims.json()["amr"]
 
 
+async def test_challenge_after_a_proof_that_was_spent(scene: Scene) -> None:
+    """A challenge that was looked at is gone, though the proof that answered it does not count."""
+    await scene.enrol("111111")
+    flow = await begin(scene.here, "key", (await scene.login()).json()["flow"])
+    stop = scene.hold("gate")
+    key = {"owner": scene.username}
+    login = asyncio.create_task(step(scene.here, flow, factor="code", code="111111", key=key))
+    await stop.reached.wait()
+    stop.armed = False
+    assert 200 == (await scene.login(code="111111")).status_code
+    stop.free.set()
+    answer = await login
+    assert (401, "proof_refused") == code_of(answer)
+    again = await step(scene.here, answer.json()["flow"], key=key)
+    assert (400, "invalid_body") == code_of(again)
+
+
 # Fifty at once
 
 
