@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,63 @@ from picoauth.errors import Unavailable
 from picoauth.testing import Clock, Server, serving
 from tests.factors import PIN, PLUGINS, join, step
 
+ASKED: ContextVar[list[str]] = ContextVar("asked")
+
+
+@contextmanager
+def asking() -> Iterator[list[str]]:
+    """The statements of what is done within, but not of what runs in the background."""
+    asked: list[str] = []
+    token = ASKED.set(asked)
+    yield asked
+    ASKED.reset(token)
+
 
 class Watched:
     """A database that notes what it is asked for, and goes down when it is told to."""
 
     def __init__(self, inner: Database) -> None:
         self.inner = inner
-        self.asked: list[str] = []
-        self.fails_after_write = False
         self.down = False
+        self.down_after: str | None = None
+        """Goes down once a write with this in one of its statements is committed."""
 
     async def read(self, sql: str, args: Args = (), *, slow: bool = False) -> list[Row]:
-        self.asked.append(sql)
+        ASKED.get([]).append(sql)
         if self.down:
             raise Unavailable("the database is down")
         return await self.inner.read(sql, args, slow=slow)
 
     async def write(self, *statements: Statement) -> list[list[Row]]:
-        self.asked += [statement.sql for statement in statements]
+        ASKED.get([]).extend(statement.sql for statement in statements)
         rows = await self.inner.write(*statements)
-        self.down = self.fails_after_write
+        if self.down_after and any(self.down_after in one.sql for one in statements):
+            self.down = True
         return rows
 
     async def close(self) -> None:
         await self.inner.close()
+
+
+class Cut(Watched):
+    """A database on which each write fails, after so many of its statements."""
+
+    after = 0
+    written = 0
+
+    async def write(self, *statements: Statement) -> list[list[Row]]:
+        self.written = len(statements)
+        failing = Statement("delete from jobs where name = ''", rows=1)
+        return await self.inner.write(*statements[: self.after], failing, *statements[self.after :])
+
+
+@contextmanager
+def cut(server: Server) -> Iterator[Cut]:
+    """Let every change of an account fail, and nothing that runs in the background."""
+    database = server.auth.events.database
+    server.auth.events.database = cut = Cut(database)
+    yield cut
+    server.auth.events.database = database
 
 
 class WatchedPlugin(Plugin[NoSettings]):

@@ -13,7 +13,7 @@ import pytest
 from picoauth import Addition, AuthError, Caller, Conflict, Embedded, Event, Statement, UserChanged
 from picoauth.changes import again
 from picoauth.testing import Server
-from tests.accounts import SETTINGS, accounts, heard, login, user_id, watched
+from tests.accounts import SETTINGS, accounts, cut, heard, login, user_id, watched
 from tests.factors import PIN, code_of, count, join, step
 
 NOW = 1_800_000_000
@@ -501,25 +501,15 @@ async def test_fail_each_statement(server: Server, how: str) -> None:
         "change": lambda _, ann: accounts.change(ann, {"username": "anna", "name": "A"}, Caller()),
     }
     before, events = await state(server), heard(server)
-    inner, failing = watched(server).inner, Statement("delete from jobs where name = ''", rows=1)
-    write, written = inner.write, 0
-
-    async def counting(*statements: Statement) -> Any:
-        nonlocal written
-        written = len(statements)
-        return await write(*statements[:cut], failing, *statements[cut:])
-
-    cut = 0
-    inner.write = counting  # type: ignore[method-assign]
-    while cut <= written:
-        with pytest.raises((Conflict, AuthError)):
-            await doing[how](server, ann)
-        assert (before, []) == (await state(server), await told(server, events))
-        cut += 1
-    inner.write = write  # type: ignore[method-assign]
+    with cut(server) as database:
+        while database.after <= database.written:
+            with pytest.raises((Conflict, AuthError)):
+                await doing[how](server, ann)
+            assert (before, []) == (await state(server), await told(server, events))
+            database.after += 1
     assert (True, True) == await valid(server, tokens)
     await doing[how](server, ann)
-    assert (written + 1, 1) == (cut, len(await told(server, events)))
+    assert (True, 1) == (database.after > 1, len(await told(server, events)))
 
 
 async def state(server: Server) -> list[Any]:
@@ -572,7 +562,7 @@ async def test_database_goes_down_after_the_commit(
     """What is committed is answered as done; its tokens are refused when the list is read again."""
     tokens, ann = await login(server), await user_id(server)
     session_id = (await ids(server, access(tokens)))[True]
-    watched(server).fails_after_write = True
+    watched(server).down_after = "insert into revocations"
     if how == "logout":
         await server.auth.accounts.logout(ann, session_id, Caller())
     else:
@@ -580,7 +570,7 @@ async def test_database_goes_down_after_the_commit(
     sentence = "sessions that just ended are not refused here yet: the database is down"
     assert [sentence] == [r.getMessage() for r in caplog.records if r.name == "picoauth.changes"]
     assert 200 == (await server.post("/jwt/validate", token=access(tokens))).status_code
-    watched(server).fails_after_write = watched(server).down = False
+    watched(server).down_after, watched(server).down = None, False
     await server.auth.revocations.poll()
     assert (False, False) == await valid(server, tokens)
 

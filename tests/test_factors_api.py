@@ -32,7 +32,7 @@ from picoauth import (
     hookimpl,
 )
 from picoauth.testing import Server
-from tests.accounts import SETTINGS, accounts, heard, login, user_id, watched
+from tests.accounts import SETTINGS, accounts, cut, heard, login, user_id, watched
 from tests.factors import PIN, KeyFactor, code_of, count, join, step
 
 NOW = 1_800_000_000
@@ -494,22 +494,14 @@ async def test_fail_each_statement(server: Server) -> None:
     made = await unconfirmed(server, "key")
     events, tables = heard(server), ("users", "enrolments", "sessions", "revocations")
     before = [await server.auth.database.read(f"select * from {table}") for table in tables]
-    inner, failing = watched(server).inner, Statement("delete from jobs where name = ''", rows=1)
-    write, written, cut = inner.write, 0, 0
-
-    async def counting(*statements: Statement) -> Any:
-        nonlocal written
-        written = len(statements)
-        return await write(*statements[:cut], failing, *statements[cut:])
-
-    inner.write = counting  # type: ignore[method-assign]
-    while cut <= written:
-        assert (401, "start_over") == await mine.remove(made.id)
-        after = [await server.auth.database.read(f"select * from {table}") for table in tables]
-        assert before == after
-        assert [] == await told(server, events)
-        cut += 1
-    inner.write = write  # type: ignore[method-assign]
+    with cut(server) as database:
+        while database.after <= database.written:
+            assert (401, "start_over") == await mine.remove(made.id)
+            after = [await server.auth.database.read(f"select * from {table}") for table in tables]
+            assert before == after
+            assert [] == await told(server, events)
+            database.after += 1
+    assert 5 < database.after
     assert ((True, True), (True, True)) == (await mine.valid(), await other.valid())
     assert (200, None) == await mine.remove(made.id)
 
@@ -675,11 +667,11 @@ async def test_database_goes_down_after_a_change(
     server: Server, mine: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is committed is answered as done, with tokens, though nothing can be read after it."""
-    watched(server).fails_after_write = True
+    watched(server).down_after = "insert into revocations"
     new = await changed(server, mine)
     sentence = "sessions that just ended are not refused here yet: the database is down"
     assert [sentence] == [r.getMessage() for r in caplog.records if r.name == "picoauth.changes"]
-    watched(server).fails_after_write = watched(server).down = False
+    watched(server).down_after, watched(server).down = None, False
     assert (True, True) == await new.valid()
 
 

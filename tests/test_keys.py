@@ -15,9 +15,9 @@ from joserfc.jwk import ECKey, KeySet, OKPKey
 from joserfc.util import json_b64encode
 
 from picoauth import ConfigError, Statement
-from picoauth.secrets import Place
+from picoauth.keys import place
 from picoauth.testing import Server, serving
-from tests.accounts import KINDS, SETTINGS, accounts, login, watched
+from tests.accounts import KINDS, SETTINGS, accounts, asking, login
 from tests.factors import join
 from tests.storage import exactly
 
@@ -157,16 +157,16 @@ async def test_newest_key_signs(server: Server) -> None:
 
 async def test_refresh_learns_and_forgets(server: Server) -> None:
     """Keys that other processes made are loaded, and those they dropped are gone, in one read."""
-    keys, database = server.auth.keys, watched(server)
+    keys, database = server.auth.keys, server.auth.database
     [old] = keys.active.values()
     await keys.refresh()
     assert old is keys.active[old.id]  # not opened again
     server.clock.advance(1)
     await database.write(Statement("delete from signing_keys"), keys.making())
-    database.asked.clear()
-    await keys.refresh()
+    with asking() as asked:
+        await keys.refresh()
     [new] = keys.active.values()
-    assert (False, 1) == (old.id == new.id, len(database.asked))
+    assert (False, 1) == (old.id == new.id, len(asked))
     assert {new.encoded_header} == set(keys.by_header)
 
 
@@ -178,7 +178,7 @@ async def test_private_key_is_sealed(tmp_path: Path, algorithm: str, kind: Any) 
     async with accounts(tmp_path, using(algorithm)) as server:
         sql = "select id, sealed from signing_keys"
         [(key_id, sealed)] = await server.auth.database.read(sql)
-        pem = server.auth.secrets.open(Place("signing_keys", "sealed", key_id), sealed)
+        pem = server.auth.secrets.open(place(key_id, algorithm), sealed)
         opened = kind.import_key(pem)
         public = {name: opened.as_dict(private=False)[name] for name in ("x", "crv")}
         [jwk] = (await published(server))["keys"]
@@ -196,9 +196,7 @@ async def test_altered_key_stops_the_start(tmp_path: Path) -> None:
         await server.auth.database.write(
             Statement("update signing_keys set id = 'other', algorithm = algorithm")
         )
-    sentence = (
-        "The sealed of signing_keys other was altered in the database: restore it from a backup."
-    )
+    sentence = "The sealed of signing_keys other ES256 was altered in the database: restore it from a backup."
     with pytest.raises(ConfigError, match=exactly(sentence)):
         async with accounts(tmp_path):
             pass

@@ -25,7 +25,7 @@ from joserfc.util import json_b64encode, urlsafe_b64encode
 from picoauth import ConfigError, Denied, Session, Statement, User
 from picoauth.testing import Clock, Server
 from picoauth.tokens import Access, Refresh, Tokens
-from tests.accounts import SETTINGS, accounts, heard, login, user_id, watched
+from tests.accounts import SETTINGS, accounts, asking, heard, login, user_id, watched
 from tests.factors import code_of
 from tests.storage import exactly
 
@@ -458,13 +458,15 @@ async def test_memory_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch
 async def test_verification_reads_no_database(server: Server) -> None:
     """Neither the first look at a token nor a later one asks the database anything."""
     tokens = await login(server)
-    watched(server).asked.clear()
-    for _ in range(2):
-        await server.post("/jwt/validate", token=tokens["access_token"])
-        await server.get("/auth/session", token=tokens["access_token"])
-        await server.post("/jwt/validate", token=tokens["access_token"][:-1])
-        await server.get("/.well-known/jwks.json")
-    assert [] == watched(server).asked
+    with asking() as asked:
+        for _ in range(2):
+            await server.post("/jwt/validate", token=tokens["access_token"])
+            await server.get("/auth/session", token=tokens["access_token"])
+            await server.post("/jwt/validate", token=tokens["access_token"][:-1])
+            await server.get("/.well-known/jwks.json")
+        assert [] == asked
+        await server.get("/auth/me", token=tokens["access_token"])
+        assert asked
 
 
 async def test_verification_without_a_database(server: Server) -> None:

@@ -1,0 +1,488 @@
+"""Events: each kind with what it says, committed with its change, and told afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import picoauth
+from picoauth import (
+    Addition,
+    AuthError,
+    Caller,
+    Conflict,
+    Event,
+    NoSettings,
+    Plugin,
+    Session,
+    Statement,
+    UserChanged,
+    UserDeleted,
+    UserRegistered,
+    hookimpl,
+)
+from picoauth.events import line
+from picoauth.testing import Server
+from tests.accounts import accounts, asking, login, user_id, watched
+from tests.factors import PIN, count, join, step
+from tests.storage import until
+
+NOW = 1_800_000_000
+SETTINGS = 'plugins = ["watched", "pin", "code", "key", "witness"]\n'
+CALLER = Caller("192.0.2.1", "curl/8", "r1")
+
+
+class Witness(Plugin[NoSettings]):
+    """Writes down each event with its change, replies, and hears of it afterwards."""
+
+    @hookimpl
+    def migrations(self) -> Sequence[str]:
+        return ["create table witness (event text not null, told text not null)"]
+
+    @hookimpl
+    def record(self, event: Event) -> Addition:
+        name = type(event).__name__
+        rows = (Statement("insert into witness values (?, ?)", (name, line(event)), rows=1),)
+        return Addition(rows, {"noted": name})
+
+    @hookimpl
+    async def on(self, event: Event) -> None:
+        self.heard = [*getattr(self, "heard", ()), event]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """A server with a witness, who saw nothing of Ann's registration."""
+    async with accounts(tmp_path, SETTINGS, witness=Witness) as server:
+        await heard(server)
+        server.auth.plugins.on["witness"].heard = []  # type: ignore[attr-defined]
+        await server.auth.database.write(Statement("delete from witness"))
+        yield server
+
+
+async def heard(server: Server) -> list[Event]:
+    await server.auth.events.settle()
+    plugin: Any = server.auth.plugins.on["witness"]
+    found: list[Event] = getattr(plugin, "heard", [])
+    return found
+
+
+async def session(server: Server) -> Session:
+    """A session of Ann; the only one."""
+    await login(server)
+    [found] = await server.auth.sessions.list(await user_id(server))
+    return found
+
+
+Journey = Callable[[Server], Awaitable[dict[str, Any]]]
+"""Makes something happen; answers what the event has to say, but for time and caller."""
+
+
+async def registered(server: Server) -> dict[str, Any]:
+    return {"user_id": (await join(server, "bob")).id}
+
+
+async def changed(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.accounts.change(ann, {"username": "anna", "name": "A"}, CALLER)
+    return {"user_id": ann, "fields": ("name", "username")}
+
+
+async def disabled(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.accounts.disable(ann, CALLER)
+    return {"user_id": ann}
+
+
+async def enabled(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.accounts.enable(ann, CALLER)
+    return {"user_id": ann}
+
+
+async def deleted(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.accounts.delete(ann, CALLER)
+    return {"user_id": ann}
+
+
+async def logged_in(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    return {"user_id": found.user_id, "session_id": found.id, "factors": ("pin",)}
+
+
+async def derived(server: Server) -> dict[str, Any]:
+    parent = await session(server)
+    tokens = await server.auth.derive(parent, CALLER)
+    session_id = server.auth.tokens.check(tokens["access_token"]).session_id
+    return {"user_id": parent.user_id, "session_id": session_id, "parent_id": parent.id}
+
+
+async def failed(server: Server) -> dict[str, Any]:
+    await step(server, username="ann", pin="wrong")
+    ann = await user_id(server)
+    return {"user_id": ann, "factor": "pin", "code": "proof_refused", "typed": None}
+
+
+async def stepped_up(server: Server) -> dict[str, Any]:
+    token = (await login(server))["access_token"]
+    await server.post("/auth/stepup", {"factor": "pin", **PIN}, token=token)
+    [found] = await server.auth.sessions.list(await user_id(server))
+    return {"user_id": found.user_id, "session_id": found.id, "factors": ("pin",)}
+
+
+async def session_ended(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    await server.auth.accounts.logout(found.user_id, found.id, CALLER)
+    return {"user_id": found.user_id, "session_id": found.id}
+
+
+async def sessions_ended(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    await server.auth.accounts.logout_from_all(found.user_id, CALLER)
+    return {"user_id": found.user_id, "kept": None}
+
+
+async def reused(server: Server) -> dict[str, Any]:
+    token = (await login(server))["refresh_token"]
+    [found] = await server.auth.sessions.list(await user_id(server))
+    server.clock.advance(10)
+    await server.post("/jwt/refresh", token=token)
+    server.clock.advance(10)
+    await server.post("/jwt/refresh", token=token)
+    return {"user_id": found.user_id, "session_id": found.id}
+
+
+async def credential_changed(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    await server.auth.credentials.change_credential(found.id, "pin", [], CALLER)
+    return {"user_id": found.user_id, "factor": "pin"}
+
+
+async def confirmed(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    enrolment = server.auth.users.enrolment(found.user_id, "key")
+    await server.auth.credentials.enrol(found.id, enrolment, [], CALLER)
+    return {
+        "user_id": found.user_id,
+        "factor": "key",
+        "enrolment_id": enrolment.id,
+        "first": True,
+    }
+
+
+async def removed(server: Server) -> dict[str, Any]:
+    found = await session(server)
+    enrolment = server.auth.users.enrolment(found.user_id, "code")
+    await server.auth.credentials.enrol(found.id, enrolment, [], CALLER)
+    await server.auth.credentials.remove_factor(found.id, enrolment.id, CALLER)
+    return {"user_id": found.user_id, "factor": "code", "enrolment_id": enrolment.id}
+
+
+async def refused(server: Server) -> dict[str, Any]:
+    await server.get("/auth/me")
+    return {"user_id": None, "route": "/auth/me", "code": "token_missing"}
+
+
+JOURNEYS: dict[str, Journey] = {
+    "UserRegistered": registered,
+    "UserChanged": changed,
+    "UserDisabled": disabled,
+    "UserEnabled": enabled,
+    "UserDeleted": deleted,
+    "LoginCompleted": logged_in,
+    "SessionDerived": derived,
+    "LoginFailed": failed,
+    "SteppedUp": stepped_up,
+    "SessionEnded": session_ended,
+    "SessionsEnded": sessions_ended,
+    "RefreshReused": reused,
+    "CredentialChanged": credential_changed,
+    "FactorConfirmed": confirmed,
+    "FactorRemoved": removed,
+    "AccessRefused": refused,
+}
+TOLD_ALONE = ("AccessRefused",)
+"""Nothing is changed with these, so there is no write that they could join."""
+
+
+def test_every_event_has_a_journey() -> None:
+    """The journeys of this module are those of all events there are."""
+    public = (getattr(picoauth, name) for name in picoauth.__all__)
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Event)}
+    assert set(JOURNEYS) == {kind.__name__ for kind in kinds - {Event}}
+
+
+@pytest.mark.parametrize("name", JOURNEYS)
+async def test_event(server: Server, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    """An event says exactly this, is noted in the write, told once, and logged as one line."""
+    caplog.set_level(logging.INFO, "picoauth.events")
+    expected = await JOURNEYS[name](server)
+    [event] = [event for event in await heard(server) if type(event).__name__ == name]
+    own = {field.name: getattr(event, field.name) for field in fields(event)}
+    at, caller = own.pop("at"), own.pop("caller")
+    assert (expected, server.auth.now()) == (own, at)
+    if caller != CALLER and name != "UserRegistered":
+        assert ("127.0.0.1", True) == (caller.address, bool(caller.request_id))
+    noted = "select told from witness where event = ?"
+    rows = await server.auth.database.read(noted, (name,))
+    assert ([] if name in TOLD_ALONE else [(line(event),)]) == rows
+    lines = [record.getMessage() for record in caplog.records if record.name == "picoauth.events"]
+    assert 1 == lines.count(line(event))
+
+
+async def state(server: Server) -> list[Any]:
+    tables = ("users", "identifiers", "retired_names", "enrolments", "sessions", "revocations")
+    return [
+        *[await server.auth.database.read(f"select * from {table}") for table in tables],
+        await server.auth.database.read("select event from witness where event <> 'LoginFailed'"),
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in JOURNEYS if name not in TOLD_ALONE])
+async def test_addition_that_fails(
+    server: Server, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Where what a plugin adds fails, nothing of the change is written, told or logged."""
+    caplog.set_level(logging.INFO, "picoauth.events")
+    plugin, failing = server.auth.events.recorders["witness"], Statement("select 1", rows=2)
+    before: list[Any] = []
+
+    def recorder(event: Event) -> Addition:
+        if type(event).__name__ != name:
+            return plugin(event) or Addition()
+        written.append(event)
+        return Addition([failing])
+
+    written: list[Event] = []
+    write = watched(server).inner.write
+
+    async def noting(*statements: Statement) -> Any:
+        if failing in statements:
+            before[:] = await state(server)
+        return await write(*statements)
+
+    watched(server).inner.write = noting  # type: ignore[method-assign]
+    server.auth.events.recorders = {"witness": recorder}
+    with suppress(AuthError, Conflict, AssertionError):  # as that journey says that it failed
+        await JOURNEYS[name](server)
+    assert written
+    assert before == await state(server)
+    assert name not in [type(event).__name__ for event in await heard(server)]
+    assert f'"event": "{name}"' not in caplog.text
+
+
+async def test_replies_are_answered(server: Server) -> None:
+    """What a plugin replies in `record` stands in the answer, under the plugin's name."""
+    tokens = await login(server)
+    token = tokens["access_token"]
+    proof = {"factor": "pin", **PIN}
+    answers = {
+        "LoginCompleted": tokens,
+        "SteppedUp": (await server.post("/auth/stepup", proof, token=token)).json(),
+        "UserChanged": (await server.send("PATCH", "/auth/me", {"name": "A"}, token=token)).json(),
+        "FactorConfirmed": (await server.post("/key/enrol", token=token)).json(),
+    }
+    key = answers["FactorConfirmed"]["access_token"]
+    factors = (await server.get("/auth/factors", token=key)).json()["factors"]
+    [gone] = [factor["id"] for factor in factors if factor["factor"] == "key"]
+    removed = await server.send("DELETE", f"/auth/factors/{gone}", token=key)
+    answers["FactorRemoved"] = removed.json()
+    assert {name: {"noted": name} for name in answers} == {
+        name: answer["witness"] for name, answer in answers.items()
+    }
+    draft = server.auth.users.draft(username="bob")
+    _, replies = await server.auth.users.register(draft)
+    assert {"witness": {"noted": "UserRegistered"}} == replies
+
+
+def deletion(user_id: str = "u1", **caller: Any) -> UserDeleted:
+    return UserDeleted(at=NOW, user_id=user_id, caller=Caller(**caller))
+
+
+async def test_nothing_to_write(server: Server) -> None:
+    """An event without a change, to which nobody adds anything, is told without a write."""
+    events = server.auth.events
+    events.recorders = {"silent": lambda _: None, "brief": lambda _: Addition(reply=0)}
+    with asking() as asked:
+        assert {"brief": 0} == await events.commit(deletion())
+    assert [] == asked
+    assert deletion() in await heard(server)
+
+
+async def test_order_of_a_write(server: Server) -> None:
+    """What plugins add comes after the change, in the operator's order; a conflict counts so."""
+    events = server.auth.events
+    one, two, three = (Statement(f"select {n}", rows=1) for n in range(3))
+    events.recorders = {"a": lambda _: Addition([two]), "b": lambda _: Addition([three])}
+    with asking() as asked:
+        await events.commit(deletion(), one)
+    assert ["select 0", "select 1", "select 2"] == asked
+    events.recorders = {"b": lambda _: Addition([Statement("select 1", rows=2)])}
+    with pytest.raises(Conflict) as conflict:
+        await events.commit(deletion(), one)
+    assert 1 == conflict.value.index
+
+
+def raising(_: Event) -> Addition:
+    raise KeyError("bug")
+
+
+@pytest.mark.parametrize(
+    ("recorder", "cause"),
+    [
+        (raising, KeyError),
+        (lambda _: True, AttributeError),
+        (lambda _: [Statement("select 1")], AttributeError),
+        (lambda _: Addition(reply={1, 2}), TypeError),
+        (lambda _: Addition(reply=b"bytes"), TypeError),
+    ],
+)
+async def test_recorder_that_fails(server: Server, recorder: Any, cause: type[Exception]) -> None:
+    """A plugin that cannot note a change undoes it, before the write, and is named."""
+    server.auth.events.recorders = {"audit": recorder}
+    before = await state(server)
+    with pytest.raises(RuntimeError, match=r"^plugin audit failed in record$") as error:
+        await server.auth.accounts.delete(await user_id(server), CALLER)
+    assert isinstance(error.value.__cause__, cause)
+    assert before == await state(server)
+    assert UserDeleted not in [type(event) for event in await heard(server)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(Event):
+    """An event of a plugin."""
+
+    what: Any
+
+
+async def test_event_that_cannot_be_told(server: Server) -> None:
+    """An event that is no JSON fails before the write, not after it."""
+    rename = Statement("update users set name = 'x'")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        await server.auth.events.commit(Odd(at=NOW, user_id=None, what=b"bytes"), rename)
+    assert "ann" == (await server.auth.users.require(await user_id(server))).name
+
+
+async def test_told_after_the_commit(server: Server) -> None:
+    """Whoever is told reads the change as it is."""
+    found: list[Any] = []
+
+    async def looking(event: Event) -> None:
+        found.append(await server.auth.users.get(event.user_id or ""))
+
+    server.auth.events.listeners = {"looking": looking}
+    bob = await join(server, "bob")
+    await server.auth.events.settle()
+    assert [bob] == found
+
+
+async def fail(_: Event) -> None:
+    raise ValueError("bug")
+
+
+async def cancel(_: Event) -> None:
+    raise asyncio.CancelledError
+
+
+async def leave(_: Event) -> None:
+    raise SystemExit(3)
+
+
+async def hang(_: Event) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("listener", [fail, cancel, leave, hang, lambda _: 3])
+async def test_listener_that_fails(
+    server: Server,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    listener: Any,
+) -> None:
+    """A plugin that fails to take note is logged by name; the others are told all the same."""
+    monkeypatch.setattr("picoauth.events.PATIENCE", 0.01)
+    told: list[Event] = []
+
+    async def last(event: Event) -> None:
+        told.append(event)
+
+    events = server.auth.events
+    events.listeners = {"bad": listener, "last": last}
+    await join(server, "bob")
+    assert events.deliveries
+    await until(lambda: not events.deliveries)
+    assert ["UserRegistered"] == [type(event).__name__ for event in told]
+    messages = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert ["plugin bad failed on UserRegistered"] == messages
+    assert 2 == await count(server, "users")
+
+
+async def test_settle_waits(server: Server) -> None:
+    """A server that stops lets plugins take note before the database closes."""
+    may, done = asyncio.Event(), []
+
+    async def slow(event: Event) -> None:
+        await may.wait()
+        done.append(event)
+
+    server.auth.events.listeners = {"slow": slow}
+    await server.auth.events.commit(deletion())
+    settling = asyncio.create_task(server.auth.events.settle())
+    await asyncio.sleep(0)
+    assert ([], False) == (done, settling.done())
+    may.set()
+    await settling
+    assert [deletion()] == done
+    await server.auth.events.settle()
+
+
+def test_log_line() -> None:
+    """A line has the event, the time in UTC, and whatever is known, in one order."""
+    event = UserRegistered(at=NOW, user_id="u1", caller=CALLER)
+    expected = (
+        '{"event": "UserRegistered", "time": "2027-01-15T08:00:00+00:00", "user_id": "u1", '
+        '"address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
+    )
+    assert expected == line(event)
+    nobody = '{"event": "UserRegistered", "time": "1970-01-01T00:00:00+00:00"}'
+    assert nobody == line(UserRegistered(at=0, user_id=None))
+
+
+ESCAPES = '\r\n\t\0\x1b[31m\x7f\u2028\u202e\ud800"\\{}'
+
+
+def test_log_line_is_one_line() -> None:
+    """Whatever a client sends stays within its text: no line ends, no control characters."""
+    event = Odd(at=NOW, user_id=ESCAPES, what=[ESCAPES], caller=Caller(user_agent=ESCAPES))
+    told = line(event)
+    assert [] == [c for c in told if not " " <= c <= "~" and c != "\x7f"]
+    found = json.loads(told)
+    assert (ESCAPES, [ESCAPES], ESCAPES) == (found["user_id"], found["what"], found["user_agent"])
+
+
+def test_log_line_is_short() -> None:
+    """Texts are cut at two hundred characters, those of a list too."""
+    event = UserChanged(
+        at=NOW, user_id="u" * 999, fields=("f" * 999,), caller=Caller("a" * 999, "b" * 999)
+    )
+    found = json.loads(line(event))
+    assert [200, 200, 200] == [len(found[name]) for name in ("user_id", "address", "user_agent")]
+    assert ["f" * 200] == found["fields"]
+
+
+async def test_name_that_is_nobodys_is_hashed(server: Server) -> None:
+    """People type passwords into the field for names: a log has but a keyed hash of them (L-2)."""
+    await step(server, username="hunter2", pin="1")
+    [event] = [event for event in await heard(server) if type(event).__name__ == "LoginFailed"]
+    digest = server.auth.secrets.digests("typed", "hunter2")[0].hex()
+    assert (None, digest) == (event.user_id, asdict(event)["typed"])
+    assert "hunter2" not in line(event)
