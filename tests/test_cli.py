@@ -145,6 +145,12 @@ def test_no_settings(folder: Path, arguments: Sequence[str]) -> None:
     assert [] == list(folder.iterdir())
 
 
+@pytest.mark.usefixtures("settings")
+def test_no_command_of_a_plugin() -> None:
+    """The help of a plugin's commands."""
+    assert ["set"] == commands(refused("password")) == commands(done("password", "--help"))
+
+
 USAGE = "Usage: picoauth [OPTIONS] COMMAND [ARGS]...\nTry 'picoauth --help' for help.\n\nError: "
 
 
