@@ -77,8 +77,13 @@ async def test_poll_overlaps(
     assert ["a"] == refused(known, "a")
 
 
-async def test_whole_list_each_minute(database: Embedded, clock: Clock, known: Revocations) -> None:
-    """What every overlap missed is learnt within a minute."""
+@pytest.mark.parametrize("leap", [0, -3600, 86400])
+async def test_whole_list_each_minute(
+    database: Embedded, clock: Clock, known: Revocations, leap: int
+) -> None:
+    """What every overlap missed is learnt within a minute, also after the clock leapt (FT-1)."""
+    await known.poll()
+    clock.advance(leap)
     await known.poll()
     await revoke(database, "a", int(clock()) - OVERLAP - 1)
     await known.poll()

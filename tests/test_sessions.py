@@ -166,7 +166,9 @@ async def test_many_refresh_at_once(server: Server, count: int) -> None:
     events = heard(server)
     token = (await login(server))["refresh_token"]
     server.clock.advance(11)
-    answers = await asyncio.gather(*(server.auth.grants.refresh(token, Caller()) for _ in range(count)))
+    answers = await asyncio.gather(
+        *(server.auth.grants.refresh(token, Caller()) for _ in range(count))
+    )
     [second] = {answer["refresh_token"] for answer in answers}
     assert count == len({answer["access_token"] for answer in answers})
     assert 1 == (await stored(server)).generation
@@ -593,6 +595,55 @@ async def test_revocation_lasts_as_long_as_any_token(
     assert expected == await database.read("select * from revocations")
     await database.write(*await store.end("s"))
     assert expected == await database.read("select * from revocations")
+
+
+async def test_revocation_that_is_listed_already(database: Embedded) -> None:
+    """A session that is on the list before its row says so ends all the same."""
+    store = store_of(database)
+    await database.write(*await store.put(session()))
+    await database.write(Statement("insert into revocations values ('s', 1, 2)"))
+    await database.write(*await store.end("s"))
+    assert [("s", 1, 2)] == await database.read("select * from revocations")
+    assert [] == await store.list("ann")
+
+
+async def test_store_rotates(database: Embedded) -> None:
+    """A rotation raises the generation and moves the idle end, up to the absolute one."""
+    store = store_of(database)
+    for name, end, idle in (("s", NOW + 10**8, NOW + 14 * DAY), ("t", NOW + 200, NOW + 200)):
+        put = session(name, expires_at=end)
+        await database.write(*await store.put(put))
+        expected = replace(put, generation=4, rotated_at=NOW, idle_at=idle)
+        assert expected == await store.rotate(name, 3, NOW)
+        assert expected == await store.get(name)
+        assert await store.rotate(name, 3, NOW + 10) is None
+        assert await store.rotate(name, 4, NOW + 9) is None
+        assert await store.rotate(name, 4, NOW + 10) is not None
+
+
+@pytest.mark.parametrize(
+    ("generation", "more"),
+    [
+        (2, {}),
+        (4, {}),
+        (3, {"rotated_at": NOW - 9}),
+        (3, {"rotated_at": NOW + 3600}),
+        (3, {"ended_at": NOW - 1}),
+        (3, {"idle_at": NOW}),
+        (3, {"expires_at": NOW}),
+        (3, {"user_id": "bob"}),
+    ],
+)
+async def test_store_does_not_rotate(
+    database: Embedded, generation: int, more: dict[str, Any]
+) -> None:
+    """The one statement that rotates looks at generation, window, ends and user (bob is disabled)."""
+    store = store_of(database)
+    put = session(**more)
+    disabling = Statement("update users set disabled_at = 1 where id = 'bob'")
+    await database.write(*await store.put(put), disabling)
+    assert await store.rotate("s", generation, NOW) is None
+    assert put == await store.get("s")
 
 
 async def test_ending_all(database: Embedded) -> None:
