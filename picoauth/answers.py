@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+import re
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import is_dataclass
+from typing import Any
 
 import click
 
@@ -30,6 +33,11 @@ LISTS: Mapping[str, type] = {
 }
 NAMED = ("factors", "commands", "checks", "jobs")
 """Hooks whose items have a `name`."""
+TAKEN = {
+    "factors": RESERVED,  # members of a login's body, as the names of factors are
+    "jobs": {"clean"},
+    "checks": {"database", "revocations"},
+}
 TABLES = ("guards", "senders")
 """Hooks that answer functions by name."""
 SLOTS: Mapping[str, type] = {
@@ -70,21 +78,60 @@ def misfits(hook: str, answer: object, kind: type) -> str | None:
     if not isinstance(answer, list | tuple):
         return wanted(hook, answer, belongs)
     for item in answer:
-        problem = None if isinstance(item, kind) else wanted(hook, item, belongs)
-        problem = problem or misnamed(hook, getattr(item, "name", None))
+        problem = (
+            wanted(hook, item, belongs)
+            if not isinstance(item, kind)
+            else misnamed(hook, getattr(item, "name", None)) or malformed(hook, item)
+        )
         if problem is not None:
             return problem
     return None
 
 
 def misnamed(hook: str, name: object) -> str | None:
-    """A factor's name is a member of a login's body, beside those of the kernel."""
     if hook not in NAMED:
         return None
     if not isinstance(name, str) or not name:
         return f"has {hook} without a name"
-    taken = hook == "factors" and name in RESERVED
-    return f'has a factor "{name}", which is a name of the kernel\'s' if taken else None
+    taken = name in TAKEN.get(hook, ())
+    return f'has a {hook[:-1]} "{name}", which is a name of the kernel\'s' if taken else None
+
+
+def malformed(hook: str, item: object) -> str | None:
+    """A member that would break the start, or the first request, in words of others."""
+    members = vars(item) if hook in WHOLE else {}
+    for name, fits in MEMBERS.items():
+        if name in members and not fits(members[name]):
+            shown = " ".join(repr(members[name]).split())[:100]
+            return f"has {WHOLE[hook]} whose `{name}` cannot be {shown}"
+    return None
+
+
+def is_path(value: object) -> bool:
+    """`/shelf/{id}`: what a URL has as it is, and parameters of different names."""
+    if not isinstance(value, str) or not re.fullmatch(
+        r"/([\w.~@:/-]|\{[A-Za-z_]\w*\})*", value, re.ASCII
+    ):
+        return False
+    names = re.findall(r"\{(\w+)\}", value)
+    return len(set(names)) == len(names)
+
+
+def is_body(value: object) -> bool:
+    return value in (None, dict, str) or (isinstance(value, type) and is_dataclass(value))
+
+
+MEMBERS: Mapping[str, Callable[[Any], bool]] = {
+    "method": lambda value: isinstance(value, str) and bool(re.fullmatch("[A-Z]+", value)),
+    "path": is_path,
+    "handler": callable,
+    "policy": lambda value: isinstance(value, str),
+    "body": is_body,
+    "run": callable,
+    "every": lambda value: type(value) is int and value > 0,
+}
+WHOLE = {"routes": "routes", "edge": "edge routes", "checks": "checks", "jobs": "jobs"}
+"""Hooks whose items have such members, and what these are called."""
 
 
 def wanted(hook: str, answer: object, belongs: str) -> str:

@@ -581,6 +581,19 @@ def test_names_of_factors(
     )
 
 
+@pytest.mark.parametrize(
+    ("hook", "name"), [("jobs", "clean"), ("checks", "database"), ("checks", "revocations")]
+)
+def test_names_of_the_kernel(tmp_path: Path, database: Embedded, hook: str, name: str) -> None:
+    """A job of the kernel's name would run in its place, or never."""
+    item = Job(name, 60, handle) if hook == "jobs" else Check(name, handle)  # type: ignore[arg-type]
+    kinds = {"key": KeyPlugin, "odd": answering(hook, lambda: [item])}
+    assert (
+        f'plugin odd (picoauth-odd 0.1.0) has a {hook[:-1]} "{name}", '
+        f"which is a name of the kernel's: {TELL}."
+    ) == unstartable(tmp_path, database, kinds)
+
+
 def test_order_of_the_list(tmp_path: Path, database: Embedded) -> None:
     """Hooks run in the order of `plugins`, not in that of what is installed."""
     kinds = {name: answering("jobs", lambda name=name: [Job(name, 1, handle)]) for name in "cab"}  # type: ignore[arg-type, misc]
@@ -640,6 +653,67 @@ def test_route_without_a_policy(tmp_path: Path, database: Embedded) -> None:
         "plugin a (picoauth-a 0.1.0) fails in routes (TypeError: Route.__init__() missing 1 "
         f"required keyword-only argument: 'policy'): {TELL}."
     ) == unstartable(tmp_path, database, {"key": KeyPlugin, "a": forgetful})
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "routes": {"method": "GET", "path": "/x", "handler": handle, "policy": "public"},
+    "edge": {"method": "GET", "path": "/x", "handler": handle},
+    "jobs": {"name": "odd", "every": 60, "run": handle},
+    "checks": {"name": "odd", "run": handle},
+}
+TYPES: dict[str, Callable[..., Any]] = {
+    "routes": Route,
+    "edge": EdgeRoute,
+    "jobs": Job,
+    "checks": Check,
+}
+
+
+@pytest.mark.parametrize(
+    ("hook", "member", "value"),
+    [
+        *(
+            ("routes", "path", path)
+            for path in (None, "", "x", "/a b", "/{", "/}", "/{a-b}", "/{1}", "/{a}/{a}", "/<x>", "/x?y", "/é")
+        ),
+        ("routes", "method", "get"),
+        ("routes", "method", None),
+        ("routes", "method", ""),
+        ("routes", "handler", None),
+        ("routes", "policy", []),
+        ("routes", "policy", None),
+        ("routes", "body", int),
+        ("routes", "body", {}),
+        ("edge", "path", "x"),
+        ("edge", "method", 3),
+        ("edge", "handler", "x"),
+        ("jobs", "every", 0),
+        ("jobs", "every", "x"),
+        ("jobs", "every", True),
+        ("jobs", "run", None),
+        ("checks", "run", 3),
+    ],
+)  # fmt: skip
+def test_members_that_cannot_be(
+    tmp_path: Path, database: Embedded, hook: str, member: str, value: Any
+) -> None:
+    """What would break the start, or the first request, in words of others."""
+    item = TYPES[hook](**{**GOOD[hook], member: value})
+    kinds = {"key": KeyPlugin, "odd": answering(hook, lambda: [item])}
+    what = "edge routes" if hook == "edge" else hook
+    assert (
+        f"plugin odd (picoauth-odd 0.1.0) has {what} whose `{member}` cannot be {value!r}: {TELL}."
+    ) == unstartable(tmp_path, database, kinds)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/x", "/.well-known/x.json", "/u/{name}", "/a-b_c/{x}/{y}", "/@{x}", "/x~/:y"]
+)
+def test_paths(tmp_path: Path, database: Embedded, path: str) -> None:
+    """A path is what a URL has as it is, and parameters."""
+    kinds = {"key": KeyPlugin, "shelf": routing(route(path))}
+    app = application(tmp_path, database, kinds)
+    assert path in [registered.route.path for registered in app.routes]
 
 
 def test_policy_that_nobody_guards(tmp_path: Path, database: Embedded) -> None:
