@@ -1,0 +1,134 @@
+"""Faults in the database: what a piece of work writes is counted, and any statement of it fails.
+
+List the plugin `faults`, count what the work writes, then fail each statement in turn:
+
+    with watched() as run:
+        await work()
+    for number in range(len(run.asked)):
+        with watched(fail=number) as run:
+            await work()  # meets Unavailable, as if the database had failed right there
+        assert run.before == run.after  # nothing half-made is left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from picoauth import (
+    Conflict,
+    Database,
+    Embedded,
+    NoSettings,
+    Plugin,
+    Row,
+    Statement,
+    Unavailable,
+    hookimpl,
+)
+from picoauth.database import Args
+
+State: TypeAlias = dict[str, list[Row]]
+"""Every row of every table, by the name of the table."""
+
+BREAKS = Statement("select abs(-9223372036854775808)")
+"""The least integer has no absolute value: a statement that no database can do."""
+
+BACKGROUND = frozenset({"jobs"})
+"""Tables that the server writes to by itself, whatever is under watch."""
+
+
+@dataclass
+class Run:
+    """One piece of work under watch."""
+
+    fail: int | None = None
+    """The number of the statement to fail, counted from 0 over all writes of the work."""
+    lasting: bool = False
+    """Whether every write after the failed one fails as well, as on a full disk."""
+    asked: list[str] = field(default_factory=list)
+    """The SQL of all statements so far."""
+    failed: str | None = None
+    """The SQL of the statement that failed."""
+    before: State | None = None
+    """The whole database before the write that failed."""
+    after: State | None = None
+    """The whole database after it: the same, if the engine keeps its word."""
+
+    def failing(self, statements: Collection[Statement]) -> int | None:
+        """Count a write; answers which of its statements has to fail."""
+        begun = len(self.asked)
+        self.asked += [statement.sql for statement in statements]
+        if self.failed is not None:
+            return 0 if self.lasting else None
+        if self.fail is None or not begun <= self.fail < len(self.asked):
+            return None
+        self.failed = self.asked[self.fail]
+        return self.fail - begun
+
+
+WATCHING: ContextVar[Run | None] = ContextVar("WATCHING", default=None)
+"""The work that the current task is part of; the server's own tasks are part of none."""
+
+
+@contextmanager
+def watched(*, fail: int | None = None, lasting: bool = False) -> Iterator[Run]:
+    """Count what is written in here, and make one statement of it fail."""
+    run = Run(fail, lasting)
+    token = WATCHING.set(run)
+    try:
+        yield run
+    finally:
+        WATCHING.reset(token)
+
+
+class Faulty:
+    """A database that fails where it is told to, and is real in everything else.
+
+    The statements before the one that fails are really done, in the engine's own transaction,
+    and it is the engine that has to undo them.
+    """
+
+    def __init__(self, inner: Database) -> None:
+        self.inner = inner
+
+    async def read(self, sql: str, args: Args = (), *, slow: bool = False) -> list[Row]:
+        return await self.inner.read(sql, args, slow=slow)
+
+    async def write(self, *statements: Statement) -> list[list[Row]]:
+        run = WATCHING.get()
+        failing = None if run is None else run.failing(statements)
+        if run is None or failing is None:
+            return await self.inner.write(*statements)
+        run.before = await self.state()
+        try:
+            await self.inner.write(*statements[:failing], BREAKS)
+        except Conflict:  # of an earlier statement: that is what the caller would have met
+            raise
+        except Exception as error:
+            raise Unavailable(f"made to fail: {' '.join(str(run.failed).split())}") from error
+        finally:
+            run.after = await self.state()
+        raise AssertionError("the engine did what cannot be done")
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def state(self) -> State:
+        names = "select name from sqlite_master where type = 'table' order by name"
+        tables = {name for (name,) in await self.inner.read(names)} - BACKGROUND
+        return {name: await self.rows(name) for name in sorted(tables)}
+
+    async def rows(self, table: str) -> list[Row]:
+        return sorted(await self.inner.read(f"select * from {table}"), key=repr)
+
+
+class FaultsPlugin(Plugin[NoSettings]):
+    """Puts a database that can be made to fail around the embedded engine."""
+
+    @hookimpl
+    def database(self, url: str) -> Database | None:
+        return Faulty(Embedded(self.auth.config.base / url))
