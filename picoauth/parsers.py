@@ -59,9 +59,10 @@ def refuse(constant: str) -> Any:
 
 
 def exact(digits: str) -> int:
-    if len(digits) > 17 or abs(int(digits)) > EXACT:  # noqa: PLR2004 - a sign and 16 digits
+    value = int(digits)  # which refuses thousands of digits by itself
+    if abs(value) > EXACT:
         raise ValueError("too large")
-    return int(digits)
+    return value
 
 
 def finite(digits: str) -> float:

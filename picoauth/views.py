@@ -55,7 +55,7 @@ class Views:
     def application(self, listener: Listener) -> Quart:
         app = Quart("picoauth", static_folder=None, template_folder=None)
         app.config.update(
-            DEBUG=False,  # whatever QUART_DEBUG says: it answers with tracebacks
+            DEBUG=False,  # whatever FLASK_DEBUG says: it answers with tracebacks
             MAX_CONTENT_LENGTH=http.BODY_LIMIT,
             BODY_TIMEOUT=http.BODY_TIME,
             PROVIDE_AUTOMATIC_OPTIONS=False,

@@ -399,9 +399,10 @@ async def test_failures(
 
 
 async def test_failure_in_debug_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does Quart's debug mode show a traceback."""
-    monkeypatch.setenv("QUART_DEBUG", "1")
-    monkeypatch.setattr(OddPlugin, "outcome", AuthError(problems.FORBIDDEN, what=object()))
+    """Quart's debug mode, too, shows no traceback, where not even the refusal can be sent."""
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    outcome = AuthError(problems.FORBIDDEN, headers={"X-Odd": "two\nlines"})
+    monkeypatch.setattr(OddPlugin, "outcome", outcome)
     async with serving(tmp_path, ODD, plugins={"odd": OddPlugin}) as server:
         assert (500, "internal_error") == (await ask(server, "GET", "/odd")).code
 
