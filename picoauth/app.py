@@ -41,12 +41,12 @@ class Application:
         guards = self.guards()
         edges = [*owned("picoauth", edge.routes(self.auth)), *self.contributed("edge")]
         routes = [*owned("picoauth", endpoints.routes(self)), *self.contributed("routes")]
-        check_clashes([*edges, *routes])
-        check_whole(edges)
+        check_clashes([(self.who(owner), route) for owner, route in [*edges, *routes]])
+        check_whole([(self.who(owner), route) for owner, route in edges])
         for owner, route in routes:
             if route.policy not in guards:
                 raise ConfigError(
-                    f"{route.method} {route.path} of {owner} has the policy {route.policy!r}, "
+                    f"{route.method} {route.path} of {self.who(owner)} has the policy {route.policy!r}, "
                     "which nothing guards: name one that exists, or list the plugin that has it."
                 )
         found = [Registered(route, guards[route.policy], owner) for owner, route in routes]
@@ -72,6 +72,10 @@ class Application:
             return await self.auth.plugins.answer(owner, "its guard", partial(guard, request))
 
         return ask
+
+    def who(self, owner: str) -> str:
+        """A plugin with its distribution and version, for a sentence."""
+        return str(self.auth.plugins.origins.get(owner, owner))
 
     def contributed(self, hook: str) -> list[tuple[str, Any]]:
         """What plugins declare by a hook of sequences, with whose it is."""

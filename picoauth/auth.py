@@ -13,10 +13,11 @@ from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
 from picoauth.credentials import Credentials
 from picoauth.database import Database
-from picoauth.discovery import Found
+from picoauth.delivery import Events, by_event
+from picoauth.discovery import Found, blaming
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError
-from picoauth.events import Caller, Events, by_event
+from picoauth.events import Caller
 from picoauth.factors import Factor
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
@@ -24,7 +25,7 @@ from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Login, Logins
 from picoauth.mail import Mailer, Sender
-from picoauth.plugins import SLOTS, Plugins
+from picoauth.plugins import SLOTS, Plugins, stop
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.revocations import Revocations
 from picoauth.rotation import Rotation
@@ -77,9 +78,10 @@ class Auth:
         self.fill()
 
     def embedded(self) -> Database:
-        if "://" in self.config.database:
+        scheme, elsewhere, _ = self.config.database.partition("://")  # the rest may be secret
+        if elsewhere:
             raise ConfigError(
-                f"database: no plugin that is listed speaks {self.config.database!r}."
+                f"database: no plugin that is listed speaks {scheme}: list one, or name a file."
             )
         return Embedded(self.config.base / self.config.database)
 
@@ -104,14 +106,15 @@ class Auth:
 
     def check_needs(self) -> None:
         filled = {"database", "sessions", "limiter"} | ({"mailer"} if self.mailer else set())
-        for name, plugin in self.plugins.on.items():
-            for slot in plugin.needs:
-                if slot not in filled:
-                    known = "" if slot in SLOTS else " (there is no such slot)"
-                    raise ConfigError(
-                        f"{self.plugins.origins[name]} needs the slot {slot}{known}, "
-                        "which no listed plugin fills: list one that does."
-                    )
+        known = dict.fromkeys(SLOTS, "")
+        stop(
+            f"{self.plugins.origins[name]} needs the slot {slot}"
+            f"{known.get(slot, ' (there is no such slot)')}, "
+            "which no listed plugin fills: list one that does."
+            for name, plugin in self.plugins.on.items()
+            for slot in plugin.needs
+            if slot not in filled
+        )
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[None]:
@@ -145,20 +148,21 @@ class Auth:
         """Switching a plugin off must not quietly switch second factors off."""
         rows = await self.database.read("select distinct factor from enrolments order by factor")
         known = {*self.factors, *self.config.ignore_factors}
-        for (name,) in rows:
-            if name not in known:
-                raise ConfigError(
-                    f"Users have enrolled the factor {name}, but no listed plugin offers it: "
-                    f'list its plugin again, or put "{name}" into `ignore_factors`.'
-                )
+        stop(
+            f"Users have enrolled the factor {name}, but no listed plugin offers it: "
+            f'list its plugin again, or put "{name}" into `ignore_factors`.'
+            for (name,) in rows
+            if name not in known
+        )
 
     @asynccontextmanager
     async def background(self) -> AsyncIterator[None]:
         """Jobs, polls, and what plugins keep running while the server does."""
         async with AsyncExitStack() as stack:
-            for _, context in self.plugins.collect("lifespan"):
+            for name, context in self.plugins.collect("lifespan"):
                 if context is not None:
-                    await stack.enter_async_context(context)
+                    with blaming(self.plugins.origins[name], "fails in lifespan"):
+                        await stack.enter_async_context(context)
             tasks = [
                 asyncio.create_task(self.revocations.forever(self.keys.refresh)),
                 asyncio.create_task(self.jobs.forever()),

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from picoauth.asking import asked
+
 log = logging.getLogger("picoauth.checks")
 PATIENCE = 2.0
 """Seconds that a check may take."""
@@ -33,7 +35,8 @@ async def run(checks: Iterable[Check]) -> dict[str, str | None]:
 
 async def attempt(check: Check) -> str | None:
     try:
-        return await asyncio.wait_for(check.run(), PATIENCE)
+        said: str | None = await asked(check.run, {}, PATIENCE)
     except Exception:
         log.exception("check %s failed", check.name)
         return "The check itself failed: see the log."
+    return said

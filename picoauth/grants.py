@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from picoauth.errors import ConfigError, Denied
+from picoauth.errors import Denied
 from picoauth.events import Caller
 from picoauth.problems import SESSION_ENDED
 from picoauth.sessions import Session
@@ -57,15 +57,13 @@ class Grants:
         return {"access_token": token, "token_type": "Bearer", "expires_in": life}
 
     async def claims(self, user: User, session: Session) -> dict[str, Any]:
-        """The kernel's claims and those of plugins. Raises ConfigError for a name used twice."""
+        """The kernel's claims and those of plugins. Raises Denied for a name used twice."""
         username = await self.auth.users.username(user.id)
         claims = self.auth.tokens.claims(user, username, session)
         plugins = self.auth.plugins
         for name, function in plugins.implementations("claims"):
             added = await plugins.answer(name, "claims", function, user=user, session=session)
             for claim in added.keys() & (claims.keys() | RESERVED):
-                raise ConfigError(
-                    f"{plugins.origins[name]} adds the claim {claim}, which is taken."
-                )
+                raise plugins.fault(name, f"adds the claim {claim}, which is taken")
             claims |= added
         return claims

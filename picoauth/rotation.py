@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from picoauth.delivery import Events
 from picoauth.errors import Conflict, Denied
-from picoauth.events import Caller, Events, RefreshReused
+from picoauth.events import Caller, RefreshReused
 from picoauth.problems import SESSION_ENDED
 from picoauth.revocations import Revocations
 from picoauth.sessions import Session, SessionStore

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from picoauth.database import Database, Statement
+from picoauth.delivery import Events
 from picoauth.errors import AuthError, Conflict
-from picoauth.events import Caller, Events, UserRegistered
+from picoauth.events import Caller, UserRegistered
 from picoauth.identifiers import Identifier, canonical, identifier
 from picoauth.problems import IDENTIFIER_TAKEN, NOT_FOUND, USERNAME_TAKEN
 from picoauth.secrets import Secrets

@@ -227,15 +227,15 @@ async def test_edge_of_a_plugin(server: Server) -> None:
     [
         (
             EdgeRoute(method="GET", path="/u/{name}", handler=unused),
-            "GET /u/{name} of odd has a parameter, which no route of the edge can: make it a Route.",
+            "GET /u/{name} of plugin odd (picoauth-odd 0.1.0) has a parameter, which no route of the edge can: make it a Route.",
         ),
         (
             EdgeRoute(method="GET", path="/auth/me", handler=unused),
-            "GET /auth/me is a route of odd and of picoauth: list one of them.",
+            "GET /auth/me is a route of plugin odd (picoauth-odd 0.1.0) and of picoauth: list one of them.",
         ),
         (
             EdgeRoute(method="POST", path="/jwt/validate", handler=unused),
-            "POST /jwt/validate is a route of picoauth and of odd: list one of them.",
+            "POST /jwt/validate is a route of picoauth and of plugin odd (picoauth-odd 0.1.0): list one of them.",
         ),
     ],
     ids=["parameter", "route", "edge"],

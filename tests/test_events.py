@@ -29,7 +29,7 @@ from picoauth import (
     UserRegistered,
     hookimpl,
 )
-from picoauth.events import line
+from picoauth.delivery import line
 from picoauth.testing import Server
 from tests.accounts import accounts, asking, login, user_id, watched
 from tests.factors import PIN, count, join, step
@@ -409,7 +409,7 @@ async def test_listener_that_fails(
     listener: Any,
 ) -> None:
     """A plugin that fails to take note is logged by name; the others are told all the same."""
-    monkeypatch.setattr("picoauth.events.PATIENCE", 0.01)
+    monkeypatch.setattr("picoauth.delivery.PATIENCE", 0.01)
     told: list[Event] = []
 
     async def last(event: Event) -> None:

@@ -153,7 +153,7 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "where",
     "which",
     "', '.join('?' * len(retired))",
-    "', '.join('?' * 14)",
+    "', '.join('?' * 15)",
 }
 
 

@@ -308,7 +308,7 @@ async def test_on(
     fault: Callable[[], Awaitable[Any]],
 ) -> None:
     """Who is only told changes nothing: the answer is good, the others are told, the log names it."""
-    monkeypatch.setattr("picoauth.events.PATIENCE", 0.05)
+    monkeypatch.setattr("picoauth.delivery.PATIENCE", 0.05)
     told = asyncio.Event()
 
     async def note() -> None:
@@ -346,7 +346,10 @@ def fails(error: BaseException) -> Callable[[], Any]:
         fails(ValueError("boom")),
         lambda: True,
         lambda: "",
+        raises,
         lambda: Addition(reply=object()),
+        lambda: Addition(statements=3),  # type: ignore[arg-type]
+        lambda: Addition(statements=["select 1"]),  # type: ignore[list-item]
     ],
 )
 async def test_record(
@@ -381,7 +384,7 @@ async def test_guards(
     assert [True] == [ODD in said for said in named(caplog)]
 
 
-@pytest.mark.parametrize("fault", [raises, hangs])
+@pytest.mark.parametrize("fault", FAILING)
 async def test_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], Awaitable[Any]]
 ) -> None:

@@ -537,6 +537,35 @@ async def test_hook_that_answers_garbage(tmp_path: Path, hook: str, found: str) 
     )
 
 
+class Unopenable:
+    """Something that a plugin cannot open."""
+
+    async def __aenter__(self) -> None:
+        raise ValueError("boom")
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+async def test_lifespan_that_cannot_be_entered(tmp_path: Path) -> None:
+    """What a plugin cannot open stops the server in a sentence."""
+    with pytest.raises(ConfigError) as raised:
+        await start(tmp_path, {"odd": answering("lifespan", Unopenable)})
+    assert str(raised.value) == (
+        f"plugin odd (picoauth-odd 0.1.0) fails in lifespan (ValueError: boom): {TELL}."
+    )
+
+
+def test_address_that_nobody_speaks(tmp_path: Path) -> None:
+    """An address may have a password in it: only its scheme is repeated."""
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("c29tZXRoaW5nIGVsc2Ugb2YgdGhlIHJpZ2h0IGxlbmd0aC4", encoding="utf-8")
+    more = 'database = "libsql://ann:hunter2@db"\nsecret = { file = "secret" }'
+    assert [
+        "database: no plugin that is listed speaks libsql: list one, or name a file."
+    ] == problems(tmp_path, ["password"], more)
+
+
 @pytest.mark.parametrize("error", [ValueError("boom"), SystemExit("boom")], ids=repr)
 @pytest.mark.parametrize("hook", BELONGS)
 async def test_hook_that_raises(tmp_path: Path, hook: str, error: BaseException) -> None:
@@ -640,7 +669,10 @@ def test_routes_that_clash(
     tmp_path: Path, database: Embedded, kinds: dict[str, Kind], clash: str, owners: str
 ) -> None:
     """Two routes of one method and path, on the edge or behind it."""
-    one, other = owners.split()
+    one, other = (
+        name if name == "picoauth" else f"plugin {name} (picoauth-{name} 0.1.0)"
+        for name in owners.split()
+    )
     assert f"{clash} is a route of {one} and of {other}: list one of them." == (
         unstartable(tmp_path, database, {"key": KeyPlugin, **kinds})
     )
@@ -719,7 +751,7 @@ def test_paths(tmp_path: Path, database: Embedded, path: str) -> None:
 def test_policy_that_nobody_guards(tmp_path: Path, database: Embedded) -> None:
     """A policy that does not exist lets nobody register."""
     assert (
-        "GET /x of a has the policy 'admins', which nothing guards: "
+        "GET /x of plugin a (picoauth-a 0.1.0) has the policy 'admins', which nothing guards: "
         "name one that exists, or list the plugin that has it."
     ) == unstartable(tmp_path, database, {"key": KeyPlugin, "a": routing(route("/x", "admins"))})
 

@@ -450,20 +450,20 @@ async def handler(_: Request) -> Reply:
         (
             [Route(method="GET", path="/x", handler=handler, policy="sesame")],
             (
-                "GET /x of odd has the policy 'sesame', which nothing guards: "
+                "GET /x of plugin odd (picoauth-odd 0.1.0) has the policy 'sesame', which nothing guards: "
                 "name one that exists, or list the plugin that has it."
             ),
         ),
         (
             [Route(method="DELETE", path="/auth/sessions/{x}", handler=handler, policy="public")],
-            "DELETE /auth/sessions/{x} is a route of picoauth and of odd: list one of them.",
+            "DELETE /auth/sessions/{x} is a route of picoauth and of plugin odd (picoauth-odd 0.1.0): list one of them.",
         ),
         (
             [
                 Route(method="GET", path=path, handler=handler, policy="public")
                 for path in ("/x", "/x")
             ],
-            "GET /x is a route of odd and of odd: list one of them.",
+            "GET /x is a route of plugin odd (picoauth-odd 0.1.0) and of plugin odd (picoauth-odd 0.1.0): list one of them.",
         ),
     ],
     ids=["policy", "clash", "twice"],
