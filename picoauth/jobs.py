@@ -29,11 +29,13 @@ class Job:
     """`run` is called every so many seconds, by one process at a time.
 
     After `every` seconds it is cut off, since another process may then begin: it must bear that.
+    One that `purges` what the clock says is old waits while the clock may be wrong.
     """
 
     name: str
     every: int
     run: Callable[[], Awaitable[None]]
+    purges: bool = False
 
 
 class Jobs:
@@ -62,11 +64,11 @@ class Jobs:
 
     async def once(self) -> None:
         """Run what is due. Whatever a job does wrong stays with it."""
-        if self.leapt():
-            return
+        leapt = self.leapt()
         async with asyncio.TaskGroup() as runs:
             for job in self.jobs:
-                runs.create_task(self.attempt(job))
+                if not (leapt and job.purges):
+                    runs.create_task(self.attempt(job))
 
     def leapt(self) -> bool:
         """Is the wall clock ahead? One that stays ahead for an hour is believed."""
@@ -74,7 +76,7 @@ class Jobs:
         offset = self.now() - measured
         leap = offset - self.offset
         if leap > LEAP and self.leapt_at is None:
-            log.warning("the clock leapt ahead by %d s: background work waits an hour", leap)
+            log.warning("the clock leapt ahead by %d s: nothing is purged for an hour", leap)
             self.leapt_at = measured
         if self.leapt_at is not None and leap > LEAP and measured - self.leapt_at < LEAP:
             return True

@@ -37,4 +37,4 @@ def cleaning(auth: Auth) -> Job:
             *sqlsessions.cleaning(now),
         )
 
-    return Job("clean", 600, clean)
+    return Job("clean", 600, clean, purges=True)
