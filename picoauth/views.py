@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import quart
@@ -12,6 +12,7 @@ from quart import Quart
 from werkzeug.exceptions import HTTPException
 
 from picoauth import http
+from picoauth.catalogue import Registered
 from picoauth.errors import AuthError
 from picoauth.events import AccessRefused
 from picoauth.http import NO_CONTENT, Asgi
@@ -19,22 +20,13 @@ from picoauth.intake import typed
 from picoauth.policies import admitted
 from picoauth.problems import BODY_TOO_LARGE, BODY_TOO_SLOW, METHOD_NOT_ALLOWED, NOT_FOUND
 from picoauth.refusals import problem
-from picoauth.routes import EdgeRoute, Guard, Listener, Reply, Request, Route
+from picoauth.routes import EdgeRoute, Listener, Reply, Request, Route
 from picoauth.throttle import Attempt
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 STATUSES = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: BODY_TOO_SLOW, 413: BODY_TOO_LARGE}
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A route with its guard, and whose it is."""
-
-    route: Route
-    guard: Guard
-    owner: str
 
 
 class Views:
