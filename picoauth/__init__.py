@@ -34,8 +34,8 @@ from picoauth.figures import Figure
 from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
-from picoauth.logins import Login
 from picoauth.mail import Mailer, Message, Sender
+from picoauth.mint import Login
 from picoauth.routes import (
     ANYTHING,
     FORM,

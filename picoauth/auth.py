@@ -23,8 +23,9 @@ from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
 from picoauth.jobs import Jobs
 from picoauth.keys import Keys
-from picoauth.logins import Login, Logins
+from picoauth.logins import Logins
 from picoauth.mail import Mailer, Sender
+from picoauth.mint import Login
 from picoauth.plugins import SLOTS, Plugins, stop
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.revocations import Revocations
@@ -202,7 +203,7 @@ class Auth:
 
     async def derive(self, session: Session, caller: Caller) -> dict[str, Any]:
         """Tokens of a sibling of a session, which ends with it. Raises Denied."""
-        return await self.logins.derive(session, caller)
+        return await self.logins.mint.derive(session, caller)
 
     async def require_fresh(self, access: Access) -> Session:
         """Raises AuthError (403) unless the user proved to be there a few minutes ago."""

@@ -15,8 +15,8 @@ from picoauth.errors import Problem
 from picoauth.events import Addition, Event
 from picoauth.factors import Factor
 from picoauth.jobs import Job
-from picoauth.logins import Login
 from picoauth.mail import Mailer, Sender
+from picoauth.mint import Login
 from picoauth.routes import EdgeRoute, Guard, Route
 from picoauth.sessions import Session, SessionStore
 from picoauth.throttle import Limiter

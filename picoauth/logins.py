@@ -1,4 +1,4 @@
-"""The login: factors turn into proofs, proofs into one session, made here and nowhere else."""
+"""The login: factors turn into proofs, and enough proofs into a session or a fresh one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
-from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SteppedUp
+from picoauth.events import SteppedUp
 from picoauth.factors import Attemptee, Factor, Situation
 from picoauth.flows import Accepted, Flow, Flows, Step, written
-from picoauth.problems import FLOW_ENDED, MORE_NEEDED, SESSION_ENDED, START_OVER
+from picoauth.mint import GUARD, Login, Mint
+from picoauth.problems import FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.proving import Proving
 from picoauth.sessions import Session
 from picoauth.sufficiency import Sufficiency, methods, second_at
@@ -19,23 +20,6 @@ from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
-
-
-# A login that raced with a password change, a new factor or a disabling comes to nothing.
-GUARD = """
-    update users set last_login_at = coalesce(?, last_login_at)
-     where id = ? and epoch = ? and disabled_at is null
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Login:
-    """A login whose factors all passed, as `check_login` sees it."""
-
-    user: User
-    factors: tuple[str, ...]
-    amr: tuple[str, ...]
-    caller: Caller
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,7 @@ class Logins:
         self.proving = Proving(auth, factors)
         self.rule = Sufficiency(factors, auth.config.ignore_factors)
         self.flows = Flows(auth)
+        self.mint = Mint(auth)
 
     async def begin(self, step: Step) -> dict[str, Any]:
         """Ask a factor for its challenge; answer it with a flow."""
@@ -90,16 +75,9 @@ class Logins:
             who = Attemptee(user=proven.user)
             await self.proving.failed(who, flow.factors[-1], refusal, step.caller)
             raise
-        session = self.session(flow, login)
-        event = LoginCompleted(
-            at=session.created_at,
-            user_id=session.user_id,
-            session_id=session.id,
-            factors=login.factors,
-            caller=login.caller,
-        )
+        second, writes = second_at(flow, self.rule), proven.writes(self.auth.now())
         try:
-            return await self.mint(session, login.user, event, *proven.writes(session.created_at))
+            return await self.mint.login(login, second, *writes)
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
 
@@ -165,70 +143,3 @@ class Logins:
         if reason.index == 0:  # the guard
             return Denied(START_OVER)
         return await self.flows.spent(flow, proven.accepted, reason.index - 1)
-
-    async def derive(self, parent: Session, caller: Caller) -> dict[str, Any]:
-        """Tokens of a sibling: the same login on another root domain. Raises Denied.
-
-        It ends with its parent, at the latest; it proves nothing anew.
-        """
-        user, now = await self.auth.users.get(parent.user_id), self.auth.now()
-        if user is None:
-            raise Denied(SESSION_ENDED)
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
-        sibling = replace(
-            parent,
-            id=self.auth.users.new_id(),
-            parent_id=parent.parent_id or parent.id,
-            epoch=user.epoch,
-            generation=0,
-            created_at=now,
-            rotated_at=now,
-            idle_at=min(idle_at, parent.expires_at),
-            expires_at=min(expires_at, parent.expires_at),
-            address=caller.address,
-            user_agent=caller.user_agent,
-        )
-        event = SessionDerived(
-            at=now,
-            user_id=user.id,
-            session_id=sibling.id,
-            parent_id=sibling.parent_id or "",
-            caller=caller,
-        )
-        guard = Statement(GUARD, (None, user.id, user.epoch), rows=1)
-        try:
-            return await self.mint(sibling, user, event, guard)
-        except Conflict as conflict:
-            raise Denied(SESSION_ENDED) from conflict
-
-    async def mint(
-        self, session: Session, user: User, event: Event, *statements: Statement
-    ) -> dict[str, Any]:
-        """Make a session: the only place where sessions are made. Raises Conflict."""
-        answer = await self.auth.grants.tokens(user, session)
-        made = await self.auth.sessions.put(session)
-        try:
-            replies = await self.auth.events.commit(event, *statements, *made)
-        except BaseException:
-            await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
-            raise
-        return {**answer, **replies}
-
-    def session(self, flow: Flow, login: Login) -> Session:
-        now = self.auth.now()
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
-        return Session(
-            id=self.auth.users.new_id(),
-            user_id=login.user.id,
-            epoch=login.user.epoch,
-            generation=0,
-            created_at=now,
-            rotated_at=now,
-            idle_at=idle_at,
-            expires_at=expires_at,
-            auth_time=now,
-            second_at=second_at(flow, self.rule),
-            amr=login.amr,
-            address=login.caller.address,
-            user_agent=(login.caller.user_agent or "")[:256] or None,
-        )

@@ -134,8 +134,8 @@ def test_sessions_are_made_at_one_place() -> None:
     """One function puts sessions into the store, and one makes users."""
     puts = [path.name for path in SOURCES for call in calls(path) if call.endswith("sessions.put")]
     made = [path.name for path in SOURCES for call in calls(path) if call == "Session"]
-    assert puts == ["logins.py"]
-    assert made == ["logins.py", "sqlsessions.py"]  # the mint, and the reading of a row
+    assert puts == ["mint.py"]
+    assert made == ["mint.py", "sqlsessions.py"]  # the mint, and the reading of a row
     inserts = [path.name for path in SOURCES if "insert into users" in path.read_text()]
     assert inserts == ["users.py"]
 
