@@ -228,6 +228,13 @@ async def test_last_factor(server: Server, mine: Device) -> None:
     assert (200, None) == await mine.remove(await mine.factor("code"))
 
 
+async def test_start_that_is_no_login_by_itself(mine: Device) -> None:
+    """A key that needs another factor beside it does not replace the pin; the pin does without it."""
+    mine = await mine.enrol("key")
+    assert (409, "last_factor") == await mine.remove(await mine.factor("pin"))
+    assert (200, None) == await mine.remove(await mine.factor("key"))
+
+
 @pytest.fixture
 def whole_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys that are a login by themselves."""
