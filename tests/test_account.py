@@ -547,6 +547,20 @@ async def test_nobody(server: Server, how: str) -> None:
     assert [] == await told(server, events)
 
 
+async def test_enabling_races_with_deleting(server: Server) -> None:
+    """Whichever comes first, nobody is told that a user came back who is gone."""
+    ann, events = await user_id(server), heard(server)
+    accounts, caller = server.auth.accounts, Caller()
+    deleting = asyncio.create_task(accounts.delete(ann, caller))
+    results = await asyncio.gather(
+        deleting, *(accounts.enable(ann, caller) for _ in range(20)), return_exceptions=True
+    )
+    refused = {str(result) for result in results if isinstance(result, Exception)}
+    assert {"not_found"} == refused
+    names = await told(server, events)
+    assert "UserEnabled" not in names[names.index("UserDeleted") :]
+
+
 async def test_logout_of_nobody(server: Server) -> None:
     """An administrator, too, ends a session only of its own user."""
     await login(server)
