@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,6 +16,8 @@ from hypercorn.typing import ConnectionState
 
 from picoauth.http import Asgi
 from picoauth.http1 import HEADERS, Http1, Requests, settings
+
+log = logging.getLogger("picoauth.connections")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Limits:
     """Until a client has taken the last answer."""
     settle: float = 0.1
     """What is underway when the server is told to stop is still let in."""
-    grace: float = 7
+    grace: float = 6
     """Until requests are cut off."""
     exit: float = 9.5
     """Until the process ends, whatever hangs: more than settle, grace and twice linger."""
@@ -94,11 +97,15 @@ class Connection:
             self.abort()
 
     async def read(self) -> None:
-        with suppress(OSError):
+        try:
             while data := await self.reader.read(HEADERS):
                 if not self.ended:
                     await self.protocol.handle(RawData(data))
                     self.watch_header()
+        except OSError:
+            pass  # the client left in its own way
+        except Exception:
+            log.exception("a connection failed")
 
     def watch_header(self) -> None:
         """From its first byte on a header has its own time, however many bytes follow."""
@@ -114,7 +121,7 @@ class Connection:
             case Updated():
                 self.idle, self.begun = event.idle, False
                 self.within(self.limits.keep_alive if event.idle else self.limits.body)
-            case Closed():
+            case _:  # Closed
                 self.finish()
 
     async def write(self, data: bytes) -> None:

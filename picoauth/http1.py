@@ -11,6 +11,7 @@ import h11
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.config import Config as Hypercorn
 from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol
 
 from picoauth.http import Asgi
@@ -45,6 +46,8 @@ class RefusedError(Exception):
 class Http1(H11Protocol):
     """HTTP/1.1 and 1.0, and nothing that two servers might read in two ways."""
 
+    refused = False
+
     async def handle(self, event: Event) -> None:
         try:
             await super().handle(event)
@@ -52,8 +55,14 @@ class Http1(H11Protocol):
             await self.refuse(refusal.status)
 
     async def refuse(self, status: int) -> None:
+        """Answer in the application's place, and close."""
+        self.refused = True
         await self._send_error_response(status)
         await self.send(Closed())
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if not self.refused:
+            await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """In place of hypercorn's change to HTTP/2: `Upgrade: h2c` is ignored (RFC 9110, 7.8).

@@ -46,6 +46,8 @@ class Probe:
                 length = (b"content-length", b"%d" % len(body))
                 start = {"type": "http.response.start", "status": status, "headers": [length]}
                 await send(start)
+                if scope["path"] == "/slow":
+                    await self.release.wait()
                 await send({"type": "http.response.body", "body": body})
             finally:
                 self.ended.append(scope["path"])
@@ -60,6 +62,8 @@ class Probe:
                 return 200, b"x" * BIG
             case "/wrong":
                 return 99, b""
+            case "/release":
+                self.release.set()
             case "/hang":
                 await self.release.wait()
             case "/deaf":
@@ -103,4 +107,4 @@ def main(addresses: Sequence[str], limits: str, *, hang_at_exit: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[3:], sys.argv[1], hang_at_exit=sys.argv[2] == "hang")
+    main(sys.argv[3:], sys.argv[1], hang_at_exit=sys.argv[2] == "hangs")

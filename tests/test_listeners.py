@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -22,15 +21,15 @@ import pytest
 from picoauth.errors import ConfigError
 from picoauth.listeners import Bind, Sockets, open_sockets
 from picoauth.socketfiles import BACKLOG
+from tests.wire import short_folder
 
 NOBODY = 65534
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short path, as unix sockets need."""
-    with TemporaryDirectory(prefix="pa", dir="/tmp") as name:
-        yield Path(name)
+    with short_folder() as made:
+        yield made
 
 
 @contextmanager
