@@ -92,6 +92,7 @@ class Server:
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
     def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send the signal, unless the process has ended, and wait for its end."""
         self.process.send_signal(number)
         self.process.wait(30)
 
@@ -107,17 +108,22 @@ def serving(
     path: Path, command: Sequence[str] = (str(PICOAUTH), "serve"), *, wait: bool = True
 ) -> Iterator[Server]:
     """Run `picoauth serve`, or another command, in a folder; stop it at the end."""
-    address = f"http://127.0.0.1:{free_port()}"
-    text = SETTINGS.format(address=address, folder=path, host=address.removeprefix("http://"))
-    (path / "picoauth.toml").write_text(text)
+    address = settled(path)
     server = Server([part.format(address=address) for part in command], path, address)
     try:
         if wait:
             server.ready()
         yield server
     finally:
-        if server.process.poll() is None:
-            server.stop()
+        server.stop()
+
+
+def settled(path: Path) -> str:
+    """Write settings into a folder; answers the address that a server of them will have."""
+    address = f"http://127.0.0.1:{free_port()}"
+    text = SETTINGS.format(address=address, folder=path, host=address.removeprefix("http://"))
+    (path / "picoauth.toml").write_text(text)
+    return address
 
 
 def free_port() -> int:
