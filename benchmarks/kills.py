@@ -115,7 +115,7 @@ class Run:
         found = database.execute("select value from identifiers where kind = 'username'")
         self.lost += len(set(self.journal) - {name for (name,) in found})
         self.torn += database.execute(LACKING).fetchone()[0]
-        self.faults += [("ok",)] != database.execute("pragma integrity_check").fetchall()
+        self.faults += database.execute("pragma integrity_check").fetchall() != [("ok",)]
         self.faults += len(database.execute("pragma foreign_key_check").fetchall())
         database.close()
         if self.journal:

@@ -188,5 +188,7 @@ def print_table(figures: Sequence[Figure]) -> None:
     width = max(len(figure.name) for figure in figures)
     print(f"{'figure':{width}}  {'measured':>14}  {'bound':>9}  verdict")
     for f in figures:
-        measured = f"{f.measured:.4g} {f.unit}" if f.measured < 1e4 else f"{f.measured:.0f} {f.unit}"
+        measured = (
+            f"{f.measured:.4g} {f.unit}" if f.measured < 1e4 else f"{f.measured:.0f} {f.unit}"
+        )
         print(f"{f.name:{width}}  {measured:>14}  {f.bound:>9}  {f.verdict}")

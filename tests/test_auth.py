@@ -131,12 +131,12 @@ def test_slot_that_is_empty(tmp_path: Path, slot: str, known: str) -> None:
 
 
 def test_database_that_nobody_speaks_to(tmp_path: Path) -> None:
-    """An address that no plugin takes is told, and is no name of a file."""
+    """An address that no plugin takes is no name of a file; told without what may be a password."""
     (tmp_path / "picoauth.secret").write_text("sPZ2xZIn7tUtcJzU6wKb8mUUnXzM1R2EyzMzjZ2u0nQd")
     (tmp_path / "picoauth.secret").chmod(0o600)
-    sentence = "database: no plugin that is listed speaks 'redis://localhost'."
+    sentence = "database: no plugin that is listed speaks redis: list one, or name a file."
     with pytest.raises(ConfigError, match=exactly(sentence)):
-        auth(tmp_path, 'plugins = ["pin"]\ndatabase = "redis://localhost"')
+        auth(tmp_path, 'plugins = ["pin"]\ndatabase = "redis://me:secret@localhost"')
 
 
 async def test_enrolled_factor_without_its_plugin(tmp_path: Path) -> None:
@@ -147,13 +147,15 @@ async def test_enrolled_factor_without_its_plugin(tmp_path: Path) -> None:
             enrolment = server.auth.users.enrolment(ann, name)
             await server.auth.database.write(server.auth.users.enrolling(enrolment))
     sentence = (
-        "Users have enrolled the factor code, but no listed plugin offers it: "
-        'list its plugin again, or put "code" into `ignore_factors`.'
+        "Users have enrolled the factor {0}, but no listed plugin offers it: "
+        'list its plugin again, or put "{0}" into `ignore_factors`.'
     )
-    for settings in ('plugins = ["pin"]', 'plugins = ["pin"]\nignore_factors = ["key"]'):
-        with pytest.raises(ConfigError, match=exactly(sentence)):
+    for ignored, missing in (("", ["code", "key"]), ('"key"', ["code"])):
+        settings = f'plugins = ["pin"]\nignore_factors = [{ignored}]'
+        with pytest.raises(ConfigError) as refusal:
             async with serving(tmp_path, settings, plugins=KINDS):
                 pass
+        assert [sentence.format(name) for name in missing] == list(refusal.value.problems)
     ignoring = 'plugins = ["pin"]\nignore_factors = ["key", "code"]'
     async with serving(tmp_path, ignoring, plugins=KINDS) as server:
         assert 200 == (await step(server, **PIN)).status_code
@@ -318,20 +320,21 @@ async def test_claims_that_are_the_kernels(claiming: Server, claim: str) -> None
     plugin: Any = claiming.auth.plugins.on["claiming"]
     plugin.more = {claim: "forged"}
     answer = await step(claiming, **PIN)
-    assert (500, "internal_error") == code_of(answer)
+    assert (403, "refused") == code_of(answer)
     assert [] == await claiming.auth.database.read("select * from sessions")
 
 
-async def test_claim_of_two_plugins(claiming: Server) -> None:
-    """Two plugins that add one claim are a mistake of the operator's, who is told whose."""
+async def test_claim_of_two_plugins(claiming: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """Two plugins that add one claim are a mistake of the operator's, whose log says whose."""
     user = await claiming.auth.users.require(await user_id(claiming))
     await login(claiming)
     [session] = await claiming.auth.sessions.list(user.id)
     plugin: Any = claiming.auth.plugins.on["claiming"]
     plugin.more = {"again": False}
-    sentence = "plugin again (picoauth-again 0.1.0) adds the claim again, which is taken."
-    with pytest.raises(ConfigError, match=exactly(sentence)):
+    with pytest.raises(Denied, match=r"^refused$"):
         await claiming.auth.grants.claims(user, session)
+    sentence = "plugin again (picoauth-again 0.1.0) adds the claim again, which is taken"
+    assert f"{sentence}, which denies" in [record.getMessage() for record in caplog.records]
 
 
 class Strict(Plugin[NoSettings]):
