@@ -52,25 +52,29 @@ class Application:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 await self.http.serve(scope, receive, send, listener)
-            elif scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1000})
             else:
-                await self.lifespan(receive, send)
+                await send({"type": "websocket.close", "code": 1000})
 
         return application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """For any ASGI server: starts and stops by the lifespan protocol."""
-        if scope["type"] != "lifespan":
-            await self.on("public")(scope, receive, send)
-            return
-        async with self.running():
+        """For any ASGI server."""
+        if scope["type"] == "lifespan":
             await self.lifespan(receive, send)
+        else:
+            await self.on("public")(scope, receive, send)
 
     async def lifespan(self, receive: Receive, send: Send) -> None:
-        for event in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{event}.complete"})
+        """Start and stop as the server says; it hears of the stop when all is written."""
+        await receive()
+        try:
+            async with self.running():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except ConfigError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
 
 
 def create_app(config: Config) -> Application:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from picoauth import (
     Reply,
     Request,
     Route,
+    Statement,
     Unavailable,
     create_app,
     hookimpl,
@@ -483,14 +484,6 @@ async def test_body_that_breaks_off(server: Server, token: str) -> None:
     assert (400, "bad_request") == got.code
 
 
-async def test_listeners_of_hypercorn(server: Server) -> None:
-    """Each listener starts and stops by the lifespan protocol, and the application goes on."""
-    assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == await lifespan(
-        server.app.on("public")
-    )
-    assert server.app.ready
-
-
 async def test_application_under_another_server(tmp_path: Path) -> None:
     """An ASGI server starts and stops the whole application by the lifespan protocol."""
     app = create_app(parse('plugins = ["password"]', tmp_path))
@@ -501,7 +494,31 @@ async def test_application_under_another_server(tmp_path: Path) -> None:
         await app.auth.database.read("select 1")
 
 
-async def lifespan(app: Asgi) -> list[str]:
+async def test_stop_is_told_when_all_is_written(tmp_path: Path) -> None:
+    """The server that runs the application may end as soon as it hears of the stop."""
+    app = create_app(parse('plugins = ["password"]', tmp_path))
+    closed: list[bool] = []
+    close = app.auth.database.close
+
+    async def noted() -> None:
+        await close()
+        closed.append(True)
+
+    app.auth.database.close = noted  # type: ignore[method-assign]
+    await lifespan(app, lambda told: told == "lifespan.shutdown.complete" and closed.append(False))
+    assert [True, False] == closed
+
+
+async def test_start_that_fails_under_another_server(tmp_path: Path) -> None:
+    """The other server hears in a sentence why there is no start."""
+    app = create_app(parse('plugins = ["password"]', tmp_path))
+    await app.auth.migrate()
+    ledger = "update migrations set hash = 'other' where owner = 'picoauth' and number = 1"
+    await app.auth.database.write(Statement(ledger))
+    assert ["lifespan.startup.failed"] == await lifespan(app)
+
+
+async def lifespan(app: Asgi, note: Callable[[str], Any] = str) -> list[str]:
     """Start and stop; what the application says to each."""
     told: list[str] = []
     events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
@@ -511,6 +528,7 @@ async def lifespan(app: Asgi) -> list[str]:
 
     async def send(message: Any) -> None:
         told.append(message["type"])
+        note(message["type"])
 
     await app({"type": "lifespan"}, receive, send)
     return told
