@@ -37,7 +37,8 @@ def clone() -> Iterator[Path]:
 @contextmanager
 def running(folder: Path, *command: str) -> Iterator[list[str]]:
     """Run a server, hand over the lines that it prints when it is up, and stop it."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("COV", "VIRTUAL"))}
+    outer = ("COV", "VIRTUAL", "MAKE", "MFLAGS")  # of the `make test` that runs this, perhaps
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(outer)}
     process = subprocess.Popen(
         command,
         cwd=folder,
