@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from picoauth.addresses import Proxies
@@ -148,13 +149,12 @@ class Http:
             raise AuthError(URL_TOO_LONG)
         if scope["http_version"] not in HTTP_1:
             raise AuthError(HTTP_VERSION)
-        names = [name for name, _ in scope["headers"]]
-        if names.count(b"host") != 1 or hostname(headers[b"host"]) not in self.hosts:
+        if len(headers) < len(scope["headers"]):
+            check_single([name for name, _ in scope["headers"]])
+        if hostname(headers.get(b"host", b"")) not in self.hosts:
             raise AuthError(INVALID_HOST)
         if scope["path"][:1] != "/" or not scope["query_string"].isascii():
             raise AuthError(BAD_REQUEST)  # a whole URL, whose host may be another, is no path
-        if names.count(b"authorization") > 1:
-            raise AuthError(AMBIGUOUS_TOKEN)
         if b"transfer-encoding" in headers and b"content-length" in headers:
             raise AuthError(BAD_REQUEST, headers={"Connection": "close"})
 
@@ -170,12 +170,21 @@ class Outlet:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            present = {name for name, _ in message["headers"]} - {b"vary"}  # each adds its own
-            more = [header for header in self.headers if header[0] not in present]
+            there = [name for name, _ in message["headers"] if name != b"vary"]  # each adds its own
+            more = [header for header in self.headers if header[0] not in there]
             message = {**message, "headers": [*message["headers"], *more]}
         await self.send(message)
 
 
+def check_single(names: Sequence[bytes]) -> None:
+    """Raises AuthError where a header comes twice that may be there once."""
+    if names.count(b"host") > 1:
+        raise AuthError(INVALID_HOST)
+    if names.count(b"authorization") > 1:
+        raise AuthError(AMBIGUOUS_TOKEN)
+
+
+@lru_cache(maxsize=256)
 def hostname(host: bytes) -> bytes | None:
     """The name without its port; `[::1]:8100` is `::1`."""
     match = HOST.fullmatch(host.lower())
