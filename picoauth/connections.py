@@ -72,6 +72,7 @@ class Connection:
         self.loop = asyncio.get_running_loop()
         self.requests = Requests(self.loop)
         self.protocol = self.speak()
+        self.requests.whole = self.protocol.whole
         self.reading: asyncio.Future[None] = self.loop.create_future()
         self.idle = True
         self.begun = False

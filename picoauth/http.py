@@ -35,6 +35,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+Whole = Callable[[int, Headers, bytes], Awaitable[None]]
+
 BODY_LIMIT = 64 * 1024
 """Bytes."""
 BODY_TIME = 10
@@ -43,6 +45,8 @@ URL_LIMIT = 8 * 1024
 """Bytes of path and query together."""
 HTTP_1 = ("1.0", "1.1")
 NO_CONTENT = 204
+WHOLE = "picoauth.whole"
+"""Our server's ASGI extension: a function that writes a whole answer at once."""
 
 SECURITY: Headers = (
     (b"cache-control", b"no-store"),
@@ -55,12 +59,6 @@ SECURITY: Headers = (
 )
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 HOST = re.compile(rb"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
-
-
-async def answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = [(b"content-length", b"%d" % len(body))] if status != NO_CONTENT else []
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Http:
@@ -92,7 +90,7 @@ class Http:
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         caller = self.caller(scope, headers)
-        outlet = Outlet(send, self.dress(headers, caller))
+        outlet = Outlet(scope, send, self.dress(headers, caller))
         try:
             self.check(scope, headers)
             scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
@@ -100,12 +98,12 @@ class Http:
         except Exception as error:
             if outlet.status:  # half an answer is out: the server can only cut it off
                 raise
-            await answer(outlet, *problem(error, caller.request_id))
+            await outlet.answer(*problem(error, caller.request_id))
         label = scope.get("picoauth.route", "other")
         self.figures.add(label, outlet.status, time.perf_counter() - began)
 
     async def dispatch(
-        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[bytes, bytes]
+        self, scope: Scope, receive: Receive, outlet: Outlet, headers: Mapping[bytes, bytes]
     ) -> None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -119,15 +117,15 @@ class Http:
                 query=scope["query_string"],
             )
             reply = await route.handler(request)
-            await answer(send, reply.status, reply.headers, reply.body)
+            await outlet.answer(reply.status, reply.headers, reply.body)
             return
         if path[:2] == "//":  # which Quart takes for one slash
             raise AuthError(NOT_FOUND)
         preflight = self.cors.preflight(method, headers)
         if preflight is not None:
-            await answer(send, NO_CONTENT, preflight, b"")
+            await outlet.answer(NO_CONTENT, preflight, b"")
             return
-        await self.inner(scope["picoauth.listener"])(scope, receive, send)
+        await self.inner(scope["picoauth.listener"])(scope, receive, outlet)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = scope["client"][0] if scope.get("client") else None
@@ -162,7 +160,8 @@ class Http:
 class Outlet:
     """The way out of one request: adds the headers that every answer has, and notes the status."""
 
-    def __init__(self, send: Send, headers: Headers) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+        self.whole: Whole | None = scope.get("extensions", {}).get(WHOLE)
         self.send = send
         self.headers = headers
         self.status = 0
@@ -170,10 +169,23 @@ class Outlet:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            there = [name for name, _ in message["headers"] if name != b"vary"]  # each adds its own
-            more = [header for header in self.headers if header[0] not in there]
-            message = {**message, "headers": [*message["headers"], *more]}
+            message = {**message, "headers": self.dressed(message["headers"])}
         await self.send(message)
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """An answer that is there as a whole, in one write where the server can."""
+        length = [(b"content-length", b"%d" % len(body))] if status != NO_CONTENT else []
+        headers = [*headers, *length]
+        if self.whole is not None:
+            self.status = status
+            await self.whole(status, self.dressed(headers), body)
+            return
+        await self({"type": "http.response.start", "status": status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+
+    def dressed(self, headers: Headers) -> Headers:
+        there = [name for name, _ in headers if name != b"vary"]  # each adds its own
+        return [*headers, *(header for header in self.headers if header[0] not in there)]
 
 
 def check_single(names: Sequence[bytes]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import h11
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.config import Config as Hypercorn
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
-from picoauth.http import Asgi
+from picoauth.http import WHOLE, Asgi, Headers, Whole
 
 log = logging.getLogger("picoauth.http1")
 
@@ -64,6 +65,25 @@ class Http1(H11Protocol):
         if not self.refused:
             await super().stream_send(event)
 
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer all at once, in one write: hypercorn's stream takes four events and two.
+
+        Nothing is written where the client has left, or was told that it is not understood.
+        """
+        stream, machine = self.stream, self.connection
+        if not isinstance(stream, HTTPStream) or machine.our_state is not h11.SEND_RESPONSE:
+            return
+        headers = [*headers, *self.config.response_headers("h11")]
+        if self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            headers.append((b"connection", b"close"))
+        events: list[Any] = [h11.Response(headers=headers, status_code=status)]
+        if body and stream.scope["method"] != "HEAD":
+            events.append(h11.Data(data=body))
+        written = [machine.send(event) for event in [*events, h11.EndOfMessage()]]
+        stream.state = ASGIHTTPState.CLOSED
+        await self.send(RawData(b"".join(filter(None, written))))
+        await self._maybe_recycle()
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """In place of hypercorn's change to HTTP/2: `Upgrade: h2c` is ignored (RFC 9110, 7.8).
 
@@ -97,7 +117,10 @@ class Inbox(asyncio.Queue[Any]):
 class Requests(TaskGroup):
     """Runs the application once for each request of a connection."""
 
+    whole: Whole
+
     async def spawn_app(self, app: Any, config: Hypercorn, scope: Any, send: Any) -> Put:
+        scope["extensions"][WHOLE] = self.whole
         inbox = Inbox(config.max_app_queue_size)
         self.spawn(answer, app, scope, inbox.get, send)
         return inbox.put

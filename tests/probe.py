@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from picoauth.connections import Limits
+from picoauth.http import WHOLE
 from picoauth.listeners import Bind
 from picoauth.serve import serve
 
@@ -21,13 +22,17 @@ BIG = 50_000_000
 
 
 class Probe:
-    """What `serve` serves. `/` reads the body; the other paths are named for what they do."""
+    """What `serve` serves. `/` reads the body; the other paths are named for what they do.
 
-    def __init__(self, *, hang_at_exit: bool = False) -> None:
+    Answers in two messages, as ASGI has them, or by our server's extension as a `whole`.
+    """
+
+    def __init__(self, *, hang_at_exit: bool = False, whole: bool = False) -> None:
         self.asked: list[str] = []
         self.ended: list[str] = []
         self.release = asyncio.Event()
         self.hang_at_exit = hang_at_exit
+        self.whole = whole
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -44,6 +49,9 @@ class Probe:
             try:
                 status, body = await self.answer(listener, scope, receive)
                 length = (b"content-length", b"%d" % len(body))
+                if self.whole:
+                    await scope["extensions"][WHOLE](status, [length], body)
+                    return
                 start = {"type": "http.response.start", "status": status, "headers": [length]}
                 await send(start)
                 if scope["path"] == "/slow":

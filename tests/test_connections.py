@@ -44,9 +44,11 @@ def folder() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def probing(folder: Path, limits: Limits = SLOW) -> AsyncIterator[tuple[Probe, Client, str]]:
+async def probing(
+    folder: Path, limits: Limits = SLOW, *, whole: bool = False
+) -> AsyncIterator[tuple[Probe, Client, str]]:
     """A served probe, one connection to it, and its address."""
-    probe = Probe()
+    probe = Probe(whole=whole)
     bind = Bind([f"unix:{folder}/s"])
     async with serving(probe, bind, limits) as [address], client(address) as one:
         yield probe, one, address
@@ -70,9 +72,10 @@ async def test_every_address_answers(folder: Path) -> None:
     assert ["public", "public", "admin"] == [each["listener"] for each in shown]
 
 
-async def test_connections_are_kept_and_pipelined(folder: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_connections_are_kept_and_pipelined(folder: Path, *, whole: bool) -> None:
     """Requests follow each other on one connection, also those sent before the answer."""
-    async with probing(folder) as (probe, one, _):
+    async with probing(folder, whole=whole) as (probe, one, _):
         for _ in range(3):
             await one.tell(GET)
             assert 200 == (await one.answer())[0]
@@ -82,17 +85,19 @@ async def test_connections_are_kept_and_pipelined(folder: Path) -> None:
         assert 6 == len(probe.asked)
 
 
-async def test_a_closing_client_is_answered_and_closed(folder: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_closing_client_is_answered_and_closed(folder: Path, *, whole: bool) -> None:
     """`Connection: close` is heeded."""
-    async with probing(folder) as (_, _, address):
+    async with probing(folder, whole=whole) as (_, _, address):
         answer = await asked(address, CLOSE)
         assert answer.startswith(b"HTTP/1.1 200 \r\n")
         assert b"\r\nConnection: close\r\n" in answer
 
 
-async def test_continue(folder: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_continue(folder: Path, *, whole: bool) -> None:
     """A client that waits for leave to send its body gets it."""
-    async with probing(folder) as (_, one, _):
+    async with probing(folder, whole=whole) as (_, one, _):
         await one.tell(POST % b"/" + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         assert 100 == (await one.answer())[0]
         await one.tell(b"abc")
@@ -341,19 +346,21 @@ async def test_slow_reader_gets_all(folder: Path) -> None:
         assert (200, BIG) == ((got := await one.answer())[0], len(got[1]))
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("path", [b"/early", b"/wrong"])
-async def test_answer_before_the_body(folder: Path, path: bytes) -> None:
+async def test_answer_before_the_body(folder: Path, path: bytes, *, whole: bool) -> None:
     """A body that the application leaves unread holds nothing up: it answers, and that is all."""
     head = CHUNKED.replace(b" / ", b" " + path + b" ")
-    async with probing(folder) as (probe, _, address):
+    async with probing(folder, whole=whole) as (probe, _, address):
         answer = await asked(address, head + b"1\r\na\r\n" * 100)
         assert answer.startswith(b"HTTP/1.1 413 " if path == b"/early" else b"HTTP/1.1 500 ")
         assert [path.decode()] == probe.ended
 
 
-async def test_answer_while_the_client_sends(folder: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_answer_while_the_client_sends(folder: Path, *, whole: bool) -> None:
     """A client that is refused early gets to read why, though it sends on."""
-    async with probing(folder, replace(SLOW, linger=0.2)) as (_, one, _):
+    async with probing(folder, replace(SLOW, linger=0.2), whole=whole) as (_, one, _):
         await one.tell(POST % b"/early" + b"Content-Length: 9999999\r\n\r\n")
         for _ in range(50):
             await one.tell(b"x" * 65536)
@@ -391,10 +398,11 @@ async def test_nothing_is_kept_after_a_refusal(
         assert 1 == len(seen)
 
 
-async def test_client_that_leaves(folder: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_client_that_leaves(folder: Path, *, whole: bool) -> None:
     """An application that does not listen is no reason to keep what a client left behind."""
     head = CHUNKED.replace(b" / ", b" /hang ")
-    async with probing(folder) as (probe, one, _):
+    async with probing(folder, whole=whole) as (probe, one, _):
         await one.tell(head + b"1\r\na\r\n" * 100)
         await until(lambda: probe.asked)
         one.writer.close()
@@ -402,6 +410,27 @@ async def test_client_that_leaves(folder: Path) -> None:
         probe.release.set()
         await until(lambda: probe.ended)
         assert ["/hang"] == probe.ended
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_client_that_errs(folder: Path, *, whole: bool) -> None:
+    """A client whose body makes no sense is told so, and the application's answer is dropped."""
+    head = CHUNKED.replace(b" / ", b" /hang ")
+    async with probing(folder, whole=whole) as (probe, one, _):
+        await one.tell(head + b"1\r\na\r\n")
+        await until(lambda: probe.asked)
+        await one.tell(b"nonsense\r\n")
+        assert (400, b"") == await one.answer()
+        probe.release.set()
+        await until(lambda: probe.ended)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_head_has_no_body(folder: Path, *, whole: bool) -> None:
+    """The answer to HEAD has the length and no body, and the next one follows at once."""
+    async with probing(folder, whole=whole) as (_, one, _):
+        await one.tell(GET.replace(b"GET", b"HEAD") + CLOSE)
+        assert 1 == (await one.rest()).count(b'"listener"')
 
 
 async def test_client_that_resets() -> None:
@@ -415,9 +444,12 @@ async def test_client_that_resets() -> None:
             assert (await asked(address, CLOSE)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_application_that_fails(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+async def test_application_that_fails(
+    folder: Path, caplog: pytest.LogCaptureFixture, *, whole: bool
+) -> None:
     """An application that breaks the rules is logged; its client gets 500, others go on."""
-    async with probing(folder) as (_, one, _):
+    async with probing(folder, whole=whole) as (_, one, _):
         await one.tell(GET.replace(b"/ ", b"/wrong "))
         assert 500 == (await one.answer())[0]
         assert ["a request failed"] == [record.message for record in caplog.records]
