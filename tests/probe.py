@@ -74,6 +74,7 @@ class Probe:
                 self.release.set()
             case "/hang":
                 await self.release.wait()
+                return 200, b""
             case "/deaf":
                 await self.deaf()
         size = await read(receive)
