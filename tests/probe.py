@@ -102,18 +102,18 @@ async def read(receive: Any) -> int:
     return size
 
 
-def main(addresses: Sequence[str], limits: str, *, hang_at_exit: bool) -> None:
+def main(addresses: Sequence[str], limits: str, how: str) -> None:
     """Serve until a signal comes, telling on stdout what happens."""
 
-    async def whole() -> None:
-        probe = Probe(hang_at_exit=hang_at_exit)
+    async def run() -> None:
+        probe = Probe(hang_at_exit=how == "hangs", whole=how == "whole")
         bind = Bind(public=addresses)
         await serve(probe, bind, lambda up: print(*up, flush=True), limits=bounds)  # noqa: T201
 
     bounds = Limits(**{**asdict(Limits()), **json.loads(limits)})
     logging.basicConfig(format="%(message)s")
-    asyncio.run(whole())
+    asyncio.run(run())
 
 
 if __name__ == "__main__":
-    main(sys.argv[3:], sys.argv[1], hang_at_exit=sys.argv[2] == "hangs")
+    main(sys.argv[3:], sys.argv[1], sys.argv[2])

@@ -64,9 +64,9 @@ async def ended(process: Process) -> tuple[int | None, str]:
     return process.returncode, errors.decode()
 
 
-def probe(limits: Mapping[str, float], *addresses: str, exit_: str = "ends") -> list[str]:
+def probe(limits: Mapping[str, float], *addresses: str, how: str = "ends") -> list[str]:
     """The command that serves a probe."""
-    return [sys.executable, "-m", "tests.probe", json.dumps(limits), exit_, *addresses]
+    return [sys.executable, "-m", "tests.probe", json.dumps(limits), how, *addresses]
 
 
 async def stop(process: Process, number: signal.Signals = signal.SIGTERM) -> None:
@@ -105,11 +105,12 @@ async def test_stop(folder: Path, number: signal.Signals) -> None:
         assert (0, "") == await ended(process)
 
 
-async def test_stop_lets_in_what_is_underway(folder: Path) -> None:
+@pytest.mark.parametrize("how", ["ends", "whole"])
+async def test_stop_lets_in_what_is_underway(folder: Path, how: str) -> None:
     """A request that crosses with the stop is answered, and told that it is the last."""
     limits = {**PATIENT, "settle": 60}
     async with (
-        started(*probe(limits, f"unix:{folder}/s")) as (process, [address]),
+        started(*probe(limits, f"unix:{folder}/s", how=how)) as (process, [address]),
         client(address) as idle,
     ):
         await idle.tell(GET)
@@ -163,7 +164,7 @@ async def test_stop_ends_whatever_hangs(folder: Path, path: bytes, exit_: str) -
     """Neither a request that cannot be cancelled nor a plugin that blocks keeps the process."""
     limits = {**PATIENT, "grace": 0.01, "linger": 0.01, "exit": 0.5}
     async with (
-        started(*probe(limits, f"unix:{folder}/s", exit_=exit_)) as (process, [address]),
+        started(*probe(limits, f"unix:{folder}/s", how=exit_)) as (process, [address]),
         client(address) as one,
     ):
         await one.tell(GET.replace(b"/ ", path + b" "))
