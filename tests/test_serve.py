@@ -75,12 +75,13 @@ async def stop(process: Process, number: signal.Signals = signal.SIGTERM) -> Non
     assert "stopping" == await line(process)
 
 
+@pytest.mark.parametrize("how", ["ends", "whole"])
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_stop(folder: Path, number: signal.Signals) -> None:
+async def test_stop(folder: Path, number: signal.Signals, how: str) -> None:
     """What is in flight is finished, what is idle is closed, and nobody new is let in."""
     address = f"unix:{folder}/s"
     async with (
-        started(*probe(PATIENT, address, "tcp:127.0.0.1:0")) as (process, [up]),
+        started(*probe(PATIENT, address, "tcp:127.0.0.1:0", how=how)) as (process, [up]),
         client(address) as body,
         client(up.split()[1]) as header,
         client(address) as idle,
@@ -105,12 +106,11 @@ async def test_stop(folder: Path, number: signal.Signals) -> None:
         assert (0, "") == await ended(process)
 
 
-@pytest.mark.parametrize("how", ["ends", "whole"])
-async def test_stop_lets_in_what_is_underway(folder: Path, how: str) -> None:
+async def test_stop_lets_in_what_is_underway(folder: Path) -> None:
     """A request that crosses with the stop is answered, and told that it is the last."""
     limits = {**PATIENT, "settle": 60}
     async with (
-        started(*probe(limits, f"unix:{folder}/s", how=how)) as (process, [address]),
+        started(*probe(limits, f"unix:{folder}/s")) as (process, [address]),
         client(address) as idle,
     ):
         await idle.tell(GET)
@@ -159,12 +159,12 @@ async def test_stop_cuts_off_what_hangs(folder: Path) -> None:
         assert (0, "requests were cut off: 2\n") == await ended(process)
 
 
-@pytest.mark.parametrize(("path", "exit_"), [(b"/deaf", "ends"), (b"/", "hangs")])
-async def test_stop_ends_whatever_hangs(folder: Path, path: bytes, exit_: str) -> None:
+@pytest.mark.parametrize(("path", "how"), [(b"/deaf", "ends"), (b"/", "hangs")])
+async def test_stop_ends_whatever_hangs(folder: Path, path: bytes, how: str) -> None:
     """Neither a request that cannot be cancelled nor a plugin that blocks keeps the process."""
     limits = {**PATIENT, "grace": 0.01, "linger": 0.01, "exit": 0.5}
     async with (
-        started(*probe(limits, f"unix:{folder}/s", how=exit_)) as (process, [address]),
+        started(*probe(limits, f"unix:{folder}/s", how=how)) as (process, [address]),
         client(address) as one,
     ):
         await one.tell(GET.replace(b"/ ", path + b" "))
