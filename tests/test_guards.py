@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import picoauth
@@ -16,7 +17,6 @@ from picoauth.cli import Cli, cli
 from picoauth.errors import Problem
 from picoauth.plugins import specs
 from picoauth.settings import Config, LoginSettings, ThrottleSettings, TokenSettings
-from picoauth.users_cli import users
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -217,11 +217,20 @@ def test_settings_are_documented(kind: type) -> None:
     assert [name for name in names if f"`{name}`" not in DOCS["configuration.md"]] == []
 
 
+def commands(group: click.Group, above: str = "") -> Iterator[str]:
+    """Every command of the kernel as it is typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield above + name
+
+
 def test_commands_are_documented() -> None:
     """The README or the docs name each command."""
     text = "".join(DOCS.values())
     assert isinstance(cli, Cli)
-    names = [*cli.commands, *(f"users {name}" for name in users.commands)]
+    names = list(commands(cli))
     assert [name for name in names if f"picoauth {name}" not in text] == []
 
 
