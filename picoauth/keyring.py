@@ -59,9 +59,9 @@ class Keyring:
         )
 
     async def refused(self, new: Material) -> ConfigError:
-        await self.keys.refresh()
-        if new.id in self.keys.active:
-            return ConfigError(f"The key {new.id} is here already: `picoauth keys list` shows it.")
+        sql = "select 1 from signing_keys where id = ?"
+        if await self.auth.database.read(sql, (new.id,)):
+            return ConfigError(f"The key {new.id} is here already: bring another one.")
         return ConfigError(
             "A key waits already until everybody knows it: wait until it signs, "
             "which `picoauth keys list` shows, or add --now to let the new one sign at once."

@@ -400,11 +400,23 @@ async def test_import_twice(server: Server, tmp_path: Path, at_once: bool) -> No
     """A key is imported once."""
     new = brought(file(tmp_path, pem(PRIVATE["ES256"])), random)
     await Keyring(server.auth).add(new, at_once=at_once)
-    sentence = f"The key {new.id} is here already: `picoauth keys list` shows it."
+    sentence = f"The key {new.id} is here already: bring another one."
     for again in (True, False):
         with pytest.raises(ConfigError, match=exactly(sentence)):
             await Keyring(server.auth).add(new, at_once=again)
     assert 2 == len(server.auth.keys.active)
+
+
+async def test_import_of_a_retired_key(server: Server, tmp_path: Path) -> None:
+    """A key that was retired, and is not yet erased, is not imported again either."""
+    new = brought(file(tmp_path, pem(PRIVATE["ES256"])), random)
+    await Keyring(server.auth).add(new, at_once=True)
+    await rotated(server, at_once=True)
+    server.clock.advance(LIFE + MARGIN)
+    with pytest.raises(
+        ConfigError, match=exactly(f"The key {new.id} is here already: bring another one.")
+    ):
+        await Keyring(server.auth).add(new)
 
 
 async def test_import_for_another_algorithm(server: Server, tmp_path: Path) -> None:
