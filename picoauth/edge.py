@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def routes(auth: Auth) -> Sequence[EdgeRoute]:
-    """`POST /jwt/validate` and `GET /auth/session`: the claims of a valid access token."""
+    """`POST /jwt/validate` and `GET /auth/session`: the claims of a token, or of a cookie."""
 
     async def validate(request: EdgeRequest) -> EdgeReply:
         sent = await text(request) if has_body(request) else ""
@@ -25,7 +25,11 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
     async def session(request: EdgeRequest) -> EdgeReply:
         if has_body(request):
             raise AuthError(UNSUPPORTED_MEDIA_TYPE)
-        return EdgeReply(auth.tokens.check(bearer(header(request))).body)
+        authorization = header(request)
+        cookie = None if authorization else auth.cookies.sent(header(request, b"cookie"))
+        if cookie:
+            return EdgeReply((await auth.cookies.check(cookie)).body)
+        return EdgeReply(auth.tokens.check(bearer(authorization)).body)
 
     return [
         EdgeRoute(method="POST", path="/jwt/validate", handler=validate),
@@ -33,8 +37,8 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
     ]
 
 
-def header(request: EdgeRequest) -> str | None:
-    value = request.headers.get(b"authorization")
+def header(request: EdgeRequest, name: bytes = b"authorization") -> str | None:
+    value = request.headers.get(name)
     return None if value is None else value.decode("latin-1")
 
 

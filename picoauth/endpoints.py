@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from picoauth import checks, oauth, published
 from picoauth.account import Account
@@ -12,6 +12,7 @@ from picoauth.factors import Payload
 from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.problems import (
+    BAD_REQUEST,
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
     INVALID_BODY,
@@ -25,7 +26,7 @@ from picoauth.problems import (
     UNKNOWN_FACTOR,
 )
 from picoauth.routes import ANYTHING, Reply, Request, Route
-from picoauth.sessions import Session
+from picoauth.sessions import Delivery, Session
 
 if TYPE_CHECKING:
     from picoauth.app import Application
@@ -40,7 +41,7 @@ LOGIN = (
     START_OVER,
     TOO_MANY_ATTEMPTS,
 )
-RESERVED = frozenset({"factor", "flow", "session"})
+RESERVED = frozenset({"factor", "flow", "session", "remember"})
 
 
 def routes(app: Application) -> Sequence[Route]:
@@ -114,6 +115,12 @@ class Entrance:
                 accepts=(ANYTHING,),
                 problems=TOKEN,
             ),
+            Route(
+                method="POST",
+                path="/auth/session/refresh",
+                handler=self.prolong,
+                policy="session",
+            ),
             Route(method="POST", path="/auth/logout", handler=self.logout, policy="session"),
             Route(
                 method="POST",
@@ -141,6 +148,14 @@ class Entrance:
         token = presented(request.headers.get("authorization"), request.body)
         return Reply(await self.auth.grants.refresh(token, request.caller))
 
+    async def prolong(self, request: Request) -> Reply:
+        """Move the idle end of a session that is kept in a cookie."""
+        if not request.access.by_cookie:
+            raise AuthError(BAD_REQUEST, "A session without a cookie is renewed by /jwt/refresh.")
+        session = await self.auth.credentials.session(request.access.session_id)
+        access = await self.auth.cookies.access(await self.auth.cookies.prolong(session))
+        return Reply(access.claims)
+
     async def logout(self, request: Request) -> Reply:
         access = request.access
         await self.auth.accounts.logout(access.user_id, access.session_id, request.caller)
@@ -158,13 +173,16 @@ class Entrance:
         """Read a step: the factor's own members, and further factors under their names."""
         body: Payload = request.body
         for name in RESERVED & body.keys():
-            if not isinstance(body[name], str):
-                raise AuthError(INVALID_BODY, f"{name} must be a text")
-        if body.get("session", "token") != "token":
-            raise AuthError(INVALID_BODY, 'session must be "token"')
-        payloads = self.payloads(body)
+            kind, word = (bool, "true or false") if name == "remember" else (str, "a text")
+            if not isinstance(body[name], kind):
+                raise AuthError(INVALID_BODY, f"{name} must be {word}")
         return Step(
-            flow=body.get("flow"), payloads=payloads, caller=request.caller, session=session
+            flow=body.get("flow"),
+            payloads=self.payloads(body),
+            caller=request.caller,
+            delivery=delivery(body),
+            same_site=self.auth.cookies.same_site(request.headers),
+            session=session,
         )
 
     def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
@@ -175,6 +193,16 @@ class Entrance:
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
         first = [(main, own)] if own or "factor" in body or not further else []
         return [*first, *((name, wrapped(name, body[name])) for name in further)]
+
+
+def delivery(body: Payload) -> Delivery | None:
+    """How the session is to be kept, where the client says so. Raises AuthError."""
+    kind, remember = body.get("session"), body.get("remember", False)
+    if kind not in (None, "token", "cookie"):
+        raise AuthError(INVALID_BODY, 'session must be "token" or "cookie"')
+    if remember and kind != "cookie":
+        raise AuthError(INVALID_BODY, 'remember goes with "session": "cookie"')
+    return "remembered" if remember else cast("Delivery | None", kind)
 
 
 def wrapped(name: str, value: Any) -> Payload:

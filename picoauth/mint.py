@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied
 from picoauth.events import Caller, Event, LoginCompleted, SessionDerived
 from picoauth.problems import SESSION_ENDED
-from picoauth.sessions import Session
+from picoauth.sessions import Delivery, Session
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Login:
     factors: tuple[str, ...]
     amr: tuple[str, ...]
     caller: Caller
+    delivery: Delivery = "token"
 
 
 class Mint:
@@ -55,8 +57,8 @@ class Mint:
 
     def session(self, login: Login, second_at: int | None) -> Session:
         now = self.auth.now()
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
-        return Session(
+        idle_at, expires_at = self.auth.config.ends(now, login.delivery)
+        session = Session(
             id=self.auth.users.new_id(),
             user_id=login.user.id,
             epoch=login.user.epoch,
@@ -70,7 +72,9 @@ class Mint:
             amr=login.amr,
             address=login.caller.address,
             user_agent=(login.caller.user_agent or "")[:256] or None,
+            delivery=login.delivery,
         )
+        return self.auth.cookies.stamped(session)
 
     async def derive(self, parent: Session, caller: Caller) -> dict[str, Any]:
         """Tokens of a sibling: the same login on another root domain. Raises Denied.
@@ -80,7 +84,7 @@ class Mint:
         user, now = await self.auth.users.get(parent.user_id), self.auth.now()
         if user is None:
             raise Denied(SESSION_ENDED)
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
+        idle_at, expires_at = self.auth.config.ends(now, parent.delivery)
         sibling = replace(
             parent,
             id=self.auth.users.new_id(),
@@ -94,6 +98,7 @@ class Mint:
             address=caller.address,
             user_agent=caller.user_agent,
         )
+        sibling = self.auth.cookies.stamped(sibling)
         event = SessionDerived(
             at=now,
             user_id=user.id,
@@ -107,15 +112,24 @@ class Mint:
         except Conflict as conflict:
             raise Denied(SESSION_ENDED) from conflict
 
+    async def crowded(self, user: User) -> Sequence[Statement]:
+        """End those that were not used for longest, so that one more has room (S-7)."""
+        most = self.auth.config.logins.sessions
+        found = sorted(await self.auth.sessions.list(user.id), key=lambda one: one.rotated_at)
+        oldest = found[: max(0, len(found) - most + 1)]
+        return [each for one in oldest for each in await self.auth.sessions.end(one.id)]
+
     async def make(
         self, session: Session, user: User, event: Event, *statements: Statement
     ) -> dict[str, Any]:
         """The only place where sessions are put into the store. Raises Conflict."""
-        answer = await self.auth.grants.tokens(user, session)
+        answer = await self.auth.grants.session(user, session)
+        crowded = await self.crowded(user)
         made = await self.auth.sessions.put(session)
         try:
-            replies = await self.auth.events.commit(event, *statements, *made)
+            replies = await self.auth.events.commit(event, *statements, *made, *crowded)
         except BaseException:
             await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
             raise
+        self.auth.cookies.hand(session)
         return {**answer, **replies}

@@ -28,6 +28,7 @@ class Request:
 
     caller: Caller
     headers: Mapping[str, str]
+    method: str = "GET"
     listener: Listener = "public"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)

@@ -151,7 +151,7 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "where",
     "which",
     "', '.join('?' * len(retired))",
-    "', '.join('?' * 15)",
+    "', '.join('?' * 17)",
 }
 
 
