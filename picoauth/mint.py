@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from picoauth.changes import heed
 from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied
-from picoauth.events import Caller, Event, LoginCompleted, SessionDerived
+from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SessionEnded
 from picoauth.problems import SESSION_ENDED
 from picoauth.sessions import Delivery, Session
 from picoauth.users import User
@@ -112,12 +113,11 @@ class Mint:
         except Conflict as conflict:
             raise Denied(SESSION_ENDED) from conflict
 
-    async def crowded(self, user: User) -> Sequence[Statement]:
-        """End those that were not used for longest, so that one more has room (S-7)."""
+    async def crowded(self, user: User) -> Sequence[Session]:
+        """Those that were not used for longest and have to end, so that one more has room (S-7)."""
         most = self.auth.config.logins.sessions
         found = sorted(await self.auth.sessions.list(user.id), key=lambda one: one.rotated_at)
-        oldest = found[: max(0, len(found) - most + 1)]
-        return [each for one in oldest for each in await self.auth.sessions.end(one.id)]
+        return found[: max(0, len(found) - most + 1)]
 
     async def make(
         self, session: Session, user: User, event: Event, *statements: Statement
@@ -125,11 +125,23 @@ class Mint:
         """The only place where sessions are put into the store. Raises Conflict."""
         answer = await self.auth.grants.session(user, session)
         crowded = await self.crowded(user)
+        ends = [each for one in crowded for each in await self.auth.sessions.end(one.id)]
         made = await self.auth.sessions.put(session)
         try:
-            replies = await self.auth.events.commit(event, *statements, *made, *crowded)
+            replies = await self.auth.events.commit(event, *statements, *made, *ends)
         except BaseException:
             await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
             raise
         self.auth.cookies.hand(session)
+        if crowded:
+            await heed(self.auth)
+        for one in crowded:
+            self.auth.events.deliver(
+                SessionEnded(
+                    at=session.created_at,
+                    user_id=user.id,
+                    session_id=one.id,
+                    caller=event.caller,
+                )
+            )
         return {**answer, **replies}

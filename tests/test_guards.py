@@ -16,7 +16,7 @@ from picoauth import Event, Plugin, problems
 from picoauth.cli import Cli, cli
 from picoauth.errors import Problem
 from picoauth.plugins import specs
-from picoauth.settings import Config, LoginSettings, ThrottleSettings, TokenSettings
+from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -207,7 +207,9 @@ def test_kernel_codes_have_their_names() -> None:
     assert {name for name, problem in found.items() if name != problem.code.upper()} == set()
 
 
-@pytest.mark.parametrize("kind", [Config, TokenSettings, LoginSettings, ThrottleSettings])
+@pytest.mark.parametrize(
+    "kind", [Config, TokenSettings, CookieSettings, LoginSettings, ThrottleSettings]
+)
 def test_settings_are_documented(kind: type) -> None:
     """`docs/configuration.md` names each setting."""
     names = [name for name, f in kind.__dataclass_fields__.items() if f.metadata]  # type: ignore[attr-defined]
