@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from picoauth.devices import device
 from picoauth.problems import (
     INVALID_USERNAME,
     LAST_FACTOR,
@@ -65,6 +66,7 @@ class Account:
             route("PATCH", "/auth/me", self.change, "session", body=Changes, problems=refusals),
             route("DELETE", "/auth/me", self.delete, "fresh"),
             route("GET", "/auth/sessions", self.sessions, "session"),
+            route("DELETE", "/auth/sessions", self.end_others, "fresh"),
             route("DELETE", "/auth/sessions/{id}", self.end, "fresh", problems=(NOT_FOUND,)),
             route("GET", "/auth/factors", self.factors, "session"),
             route("PATCH", "/auth/factors/{id}", self.rename, "session", **rename),
@@ -113,6 +115,14 @@ class Account:
         current = request.access.session_id
         return Reply({"sessions": [listed(session, current) for session in found]})
 
+    async def end_others(self, request: Request) -> Reply:
+        """End all sessions of the user but this one."""
+        access = request.access
+        await self.auth.accounts.logout_from_all(
+            access.user_id, request.caller, keep=access.session_id
+        )
+        return Reply(status=204)
+
     async def end(self, request: Request) -> Reply:
         user_id = request.access.user_id
         await self.auth.accounts.logout(user_id, request.path["id"], request.caller)
@@ -139,9 +149,11 @@ def listed(session: Session, current: str) -> dict[str, Any]:
         "id": session.id,
         "current": session.id == current,
         "created_at": session.created_at,
-        "refreshed_at": session.rotated_at,
+        "used_at": session.rotated_at,
         "expires_at": min(session.idle_at, session.expires_at),
         "amr": list(session.amr),
+        "delivery": session.delivery,
+        "device": device(session.user_agent),
         "address": session.address,
         "user_agent": session.user_agent,
     }
