@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from picoauth.checks import Check
+from picoauth.checks import LEVELS, Check
 from picoauth.database import Database
 from picoauth.endpoints import RESERVED
 from picoauth.factors import Factor
@@ -36,7 +36,15 @@ NAMED = ("factors", "commands", "checks", "jobs")
 TAKEN = {
     "factors": RESERVED,  # members of a login's body, as the names of factors are
     "jobs": {"clean"},
-    "checks": {"database", "revocations"},
+    "checks": {
+        *("database", "revocations"),
+        # those of the doctor alone
+        *("settings-file", "database-files", "folders", "writable", "secret-in-git", "owners"),
+        *("disk", "trusted-proxies", "listeners", "socket-mode", "open-port", "client-addresses"),
+        *("clock", "clock-sync", "schema", "migrations", "tables", "signing-key", "secrets"),
+        *("ignored-factors", "second-factor"),
+        *("refresh", "idle", "absolute", "window", "failures"),
+    },
 }
 TABLES = ("guards", "senders")
 """Hooks that answer functions by name."""
@@ -128,6 +136,7 @@ MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "policy": lambda value: isinstance(value, str),
     "body": is_body,
     "run": callable,
+    "level": lambda value: value in LEVELS,
     "every": lambda value: type(value) is int and value > 0,
 }
 WHOLE = {"routes": "routes", "edge": "edge routes", "checks": "checks", "jobs": "jobs"}

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from picoauth.asking import asked
 
 log = logging.getLogger("picoauth.checks")
 PATIENCE = 2.0
-"""Seconds that a check may take."""
+"""Seconds that a live check may take."""
+UNHURRIED = 20.0
+"""Seconds that one of the doctor's may take."""
+
+Level: TypeAlias = Literal["danger", "warning", "advice"]
+LEVELS: Sequence[Level] = get_args(Level)
+"""Worst first."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +26,15 @@ class Check:
     """`run` answers None where all is well, else one sentence: what is wrong and what to do.
 
     `live` checks are cheap and belong to `/health-check`; the others to `picoauth doctor` alone.
+    `level` says how bad it is: in `danger` somebody gets in who should not, nobody who should, or
+    data is lost; a `warning` will break, or is weaker than it should be; `advice` is what would
+    be stricter than the default.
     """
 
     name: str
     run: Callable[[], Awaitable[str | None]]
     live: bool = True
+    level: Level = "warning"
 
 
 async def run(checks: Iterable[Check]) -> dict[str, str | None]:
@@ -35,8 +46,17 @@ async def run(checks: Iterable[Check]) -> dict[str, str | None]:
 
 async def attempt(check: Check) -> str | None:
     try:
-        said: str | None = await asked(check.run, {}, PATIENCE)
+        said: str | None = await asked(check.run, {}, PATIENCE if check.live else UNHURRIED)
     except Exception:
         log.exception("check %s failed", check.name)
         return "The check itself failed: see the log."
     return said
+
+
+def plain(name: str, level: Level, look: Callable[[], str | None]) -> Check:
+    """A check of the doctor's that is no coroutine: it runs in a thread, since it may block."""
+
+    async def run() -> str | None:
+        return await asyncio.to_thread(look)
+
+    return Check(name, run, live=False, level=level)

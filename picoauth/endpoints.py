@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from picoauth import checks
+from picoauth import checks, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError
 from picoauth.factors import Payload
@@ -44,7 +44,9 @@ RESERVED = frozenset({"factor", "flow", "session"})
 
 
 def routes(app: Application) -> Sequence[Route]:
-    return [*Server(app).routes(), *Entrance(app.auth).routes(), *Account(app.auth).routes()]
+    auth = app.auth
+    ours = [*Server(app).routes(), *Entrance(auth).routes(), *Account(auth).routes()]
+    return [*ours, seen.route(auth)]
 
 
 class Server:

@@ -1,0 +1,99 @@
+"""The commands `picoauth doctor …`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from picoauth.errors import ConfigError
+from picoauth.formats import check_url
+from picoauth.observing import Observed
+from picoauth.running import auth_of, configuration, settings_path
+from picoauth.settings import Config
+from picoauth.users_cli import as_json, printable
+
+if TYPE_CHECKING:
+    from picoauth.proxychecked import Seen
+
+
+@click.group(invoke_without_command=True)
+@as_json
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Look at everything, and name the weakest link first.
+
+    Nothing is changed. Exits with 0 where there is nothing but advice, with 1 where there is
+    something to mend, and with 2 where the server would not start.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from picoauth.doctor import examine, failing, text  # noqa: PLC0415 - for this command alone
+
+    found = asyncio.run(examine(configuration(ctx), settings_path(ctx)))
+    for line in map(dumped, found) if as_json else text(found):
+        click.echo(line)
+    ctx.exit(int(failing(found)))
+
+
+@doctor.command()
+@click.argument("url", required=False)
+@as_json
+@click.pass_context
+def proxy(ctx: click.Context, url: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Ask the running server what it sees of a request.
+
+    The request takes the way of your users, through your proxy: to `public_url`, or to URL.
+    """
+    from picoauth.doctor import failing, text  # noqa: PLC0415 - as above
+    from picoauth.proxychecked import Probe  # noqa: PLC0415
+
+    config = configuration(ctx)
+    target = config.public_url if url is None else checked(url)
+    asyncio.run(ready(config))
+    report = asyncio.run(Probe(auth_of(ctx), target).run())
+    if as_json:
+        lines = [dumped(one) for one in (report.seen, *report.findings) if one is not None]
+    else:
+        lines = [*shown(target, report.seen), *text(report.findings)]
+    for line in lines:
+        click.echo(line)
+    ctx.exit(int(failing(report.findings)))
+
+
+def checked(url: str) -> str:
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
+    return url
+
+
+async def ready(config: Config) -> None:
+    """See that the server has started here. Raises ConfigError."""
+    with TemporaryDirectory(prefix="picoauth-doctor-") as folder:
+        auth = Observed(config, Path(folder))
+        async with auth.started():
+            if auth.new or auth.to_come:
+                raise ConfigError("The server has not started with these settings yet: start it.")
+
+
+def shown(url: str, seen: Seen | None) -> Iterator[str]:
+    """What the server sees, without what would move the cursor of a terminal."""
+    if seen is None:
+        return
+    peer = "the unix socket" if seen.peer is None else seen.peer
+    told = {"address": seen.address, "host": seen.host, "scheme": seen.scheme, "comes from": peer}
+    yield f"Of a request to {url} the server sees:"
+    for name, value in {**told, **seen.headers}.items():
+        yield f"  {printable(name, name):18}{printable(name, value)}"
+
+
+def dumped(one: Any) -> str:
+    return json.dumps(asdict(one))
