@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -154,8 +155,9 @@ def check_port(address: str) -> None:
 
 def is_ours(connection: HTTPConnection) -> bool:
     """Whether whoever listens there is a picoauth. Raises OSError where nobody does."""
-    connection.connect()
-    try:
-        return "ready" in exchange(connection, "GET", "/health-check", headers=LOCAL).json
-    except (OSError, HTTPException):
-        return False
+    with closing(connection):
+        connection.connect()
+        try:
+            return "ready" in exchange(connection, "GET", "/health-check", headers=LOCAL).json
+        except (OSError, HTTPException):
+            return False

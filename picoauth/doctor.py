@@ -36,21 +36,22 @@ async def examine(
 
     `settings` is the file, `found` the plugins that there are, installed ones by default. Raises ConfigError where the server would not start.
     """
+    files = Files(config, settings)  # before SQLite adds its own by opening the database
     with TemporaryDirectory(prefix="picoauth-doctor-") as folder:
         auth = Observed(config, Path(folder), found=found)
         async with auth.started():
             Application(auth)  # routes and factors have to fit together
-            every = look(auth, config, settings)
+            every = look(auth, config, files)
             said = await checks.run(every)
     return ranked(Finding(check.name, check.level, said[check.name]) for check in every)
 
 
-def look(auth: Observed, config: Config, settings: Path) -> Sequence[Check]:
+def look(auth: Observed, config: Config, files: Files) -> Sequence[Check]:
     """Every check, the weightier first; without tables, those that read none."""
     schema = Schema(auth).checks()
     tables = [*schema, *Accounts(auth).checks(), *clockchecked.checks(auth), *auth.checks]
     return [
-        *Files(config, settings).checks(),
+        *files.checks(),
         *(tables if auth.ready else [one for one in schema if one.name == "migrations"]),
         *Addresses(config).checks(),
         *Standards(config).checks(),

@@ -30,8 +30,11 @@ class Files:
         self.settings = settings.resolve()
         self.secrets = existing(one.path for one in sources(config) if one.path is not None)
         path = None if "://" in config.database else config.base / config.database
-        self.home = config.base if path is None else path.parent
+        self.home = None if path is None else path.parent
         self.database = existing(Path(f"{path}{end}") for end in ("", "-wal", "-shm") if path)
+        newest = sources(config)[0].path
+        making = newest.parent if newest is not None and not newest.exists() else None
+        self.written = [folder for folder in (self.home, making) if folder is not None]
 
     def checks(self) -> Sequence[Check]:
         return [
@@ -76,11 +79,17 @@ class Files:
 
     def writable(self) -> str | None:
         """SQLite makes files beside the database, and the first start the secret."""
-        if os.access(self.home, os.W_OK | os.X_OK, effective_ids=True):
+        asked = os.W_OK | os.X_OK
+        found = [
+            folder
+            for folder in dict.fromkeys(self.written)
+            if not os.access(folder, asked, effective_ids=True)
+        ]
+        if not found:
             return None
         return (
-            f"The folder {self.home} cannot be written by this user, and the server makes files "
-            "there: make it, or give it to the user that the server runs as."
+            f"This user cannot write {listed(found)}, where the server makes files: make the "
+            "folder, or give it to the user that the server runs as."
         )
 
     def in_git(self) -> str | None:
@@ -105,7 +114,9 @@ class Files:
         )
 
     def disk(self) -> str | None:
-        free = shutil.disk_usage(self.home).free if self.home.exists() else ROOM
+        if self.home is None or not self.home.exists():
+            return None
+        free = shutil.disk_usage(self.home).free
         if free >= ROOM:
             return None
         return (
