@@ -36,15 +36,7 @@ NAMED = ("factors", "commands", "checks", "jobs")
 TAKEN = {
     "factors": RESERVED,  # members of a login's body, as the names of factors are
     "jobs": {"clean"},
-    "checks": {
-        *("database", "revocations"),
-        # those of the doctor alone
-        *("settings-file", "database-files", "folders", "writable", "secret-in-git", "owners"),
-        *("disk", "trusted-proxies", "listeners", "socket-mode", "open-port", "client-addresses"),
-        *("clock", "clock-sync", "schema", "migrations", "tables", "signing-key", "secrets"),
-        *("ignored-factors", "second-factor"),
-        *("refresh", "idle", "absolute", "window", "failures"),
-    },
+    "checks": {"database", "revocations"},
 }
 TABLES = ("guards", "senders")
 """Hooks that answer functions by name."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from picoauth import checks, clockchecked
+from picoauth import clockchecked
 from picoauth.accountschecked import Accounts
 from picoauth.addresseschecked import Addresses
 from picoauth.app import Application
-from picoauth.checks import LEVELS, Check, Level
+from picoauth.checks import LEVELS, Check, Level, attempt
 from picoauth.discovery import Found
 from picoauth.fileschecked import Files
 from picoauth.observing import Observed
@@ -42,8 +43,9 @@ async def examine(
         async with auth.started():
             Application(auth)  # routes and factors have to fit together
             every = look(auth, config, files)
-            said = await checks.run(every)
-    return ranked(Finding(check.name, check.level, said[check.name]) for check in every)
+            said = await asyncio.gather(*map(attempt, every))
+    found = zip(every, said, strict=True)
+    return ranked(Finding(check.name, check.level, problem) for check, problem in found)
 
 
 def look(auth: Observed, config: Config, files: Files) -> Sequence[Check]:

@@ -110,7 +110,9 @@ class Probe:
 
     def trusts_us(self, forged: Seen) -> bool:
         """It was the doctor that counted as a proxy: it came directly, or was noted behind its claim."""
-        direct = f"tcp:{self.parts.netloc}" in self.auth.config.bind
+        tcp = [address for address in self.auth.config.bind if address.startswith("tcp:")]
+        ports = [int(address.rpartition(":")[2]) for address in tcp]
+        direct = self.parts.scheme == "http" and self.parts.port in ports
         return direct or not forged.headers.get("x-forwarded-for", "").endswith(FORGED)
 
     def address(self, honest: Seen) -> str | None:
@@ -153,7 +155,7 @@ def broken(error: OSError | HTTPException) -> str:
         case ssl.SSLError():
             return "does not speak TLS: see to the certificate of the proxy, or mend `public_url`."
         case TimeoutError():
-            return f"does not answer within {PATIENCE:.0f} s: see whether its port is open."
+            return f"does not answer within {PATIENCE:g} s: see whether its port is open."
     return f"breaks off the connection ({str(error) or type(error).__name__}): see the proxy's log."
 
 

@@ -77,20 +77,23 @@ class Canned:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to a unix socket or a port, changed, or answers them itself."""
+    """Passes requests on, changed, to a unix socket or a port; or answers them itself."""
 
     daemon_threads = True
 
-    def __init__(self, target: str | int | Canned, change: Change) -> None:
+    def __init__(self, change: Change) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.target = target
         self.change = change
+        self.target: str | int | Canned = Canned(502)
 
     def upstream(self) -> HTTPConnection:
         if isinstance(self.target, str):
             return UnixConnection(self.target)
         assert isinstance(self.target, int)
         return HTTPConnection("127.0.0.1", self.target)
+
+    def handle_error(self, *_: Any) -> None:
+        """Who asks may hang up, as who does not trust the certificate does."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -120,17 +123,15 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxying(
-    target: str | int | Canned, change: Change, tls: ssl.SSLContext | None = None
-) -> Iterator[int]:
-    """Answers the port of the proxy."""
-    proxy = Proxy(target, change)
+def proxying(change: Change, tls: ssl.SSLContext | None = None) -> Iterator[Proxy]:
+    """A proxy on a port of its own, which does not know yet where to pass requests on to."""
+    proxy = Proxy(change)
     if tls is not None:
         proxy.socket = tls.wrap_socket(proxy.socket, server_side=True)
     thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield proxy.server_port
+        yield proxy
     finally:
         proxy.shutdown()
         proxy.server_close()

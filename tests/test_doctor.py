@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from picoauth import Check, ConfigError, NoSettings, Plugin, hookimpl, parse
-from picoauth.answers import TAKEN
 from picoauth.auth import Auth
 from picoauth.checks import plain
 from picoauth.clockchecked import synchronised
@@ -117,9 +116,13 @@ async def test_nothing_is_wrong(home: Home) -> None:
     assert before == contents(home.folder)
 
 
-async def test_names_of_checks(home: Home) -> None:
-    """No plugin may have a check of a name that is the kernel's."""
-    assert TAKEN["checks"] == {one.check for one in await home.findings()}
+async def test_checks_are_documented(home: Home) -> None:
+    """Each check has a name of its own, and a line on the doctor's page."""
+    names = [one.check for one in await home.findings()]
+    assert sorted(set(names)) == sorted(names)
+    page = Path(__file__).parent.parent / "docs" / "doctor.md"
+    text = page.read_text(encoding="utf-8")
+    assert [] == [name for name in names if f"| `{name}` |" not in text]
 
 
 # Files.
@@ -889,7 +892,7 @@ class OddPlugin(Plugin[NoSettings]):
     @hookimpl
     def checks(self) -> Sequence[Check]:
         return [
-            plain("alarm", "danger", lambda: "The door is open: close it."),
+            plain("clock", "danger", lambda: "It has no hands: buy some."),
             Check("broken", self.broken, live=False),
             Check("window-pane", self.well),
         ]
@@ -902,12 +905,12 @@ class OddPlugin(Plugin[NoSettings]):
 
 
 async def test_checks_of_plugins(home: Home, caplog: pytest.LogCaptureFixture) -> None:
-    """They are ranked with the kernel's; one that fails is a finding, and stops no other."""
+    """They are ranked with the kernel's, whose names they may have; one that fails is a finding."""
     home.found = [*SPEEDY, offer("odd", OddPlugin)]
     home.write('socket_mode = "0666"\n', plugins='plugins = ["odd", "pin", "code"]\n')
     found = [one for one in await home.findings() if one.check != "clock-sync"]
     assert [
-        ("danger", "alarm"),
+        ("danger", "clock"),
         ("warning", "broken"),
         ("warning", "socket-mode"),
         ("advice", "client-addresses"),
