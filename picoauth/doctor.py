@@ -44,8 +44,8 @@ async def examine(
             Application(auth)  # routes and factors have to fit together
             every = look(auth, config, files)
             said = await asyncio.gather(*map(attempt, every))
-    found = zip(every, said, strict=True)
-    return ranked(Finding(check.name, check.level, problem) for check, problem in found)
+    answers = zip(every, said, strict=True)
+    return ranked(Finding(check.name, check.level, problem) for check, problem in answers)
 
 
 def look(auth: Observed, config: Config, files: Files) -> Sequence[Check]:

@@ -30,8 +30,7 @@ class Checkups:
         self.plugin = plugin
         self.timer = timer
         self.settings = plugin.settings
-        self.measuring = asyncio.Lock()
-        self.measured: float | None = None
+        self.measuring: asyncio.Task[float] | None = None
 
     def checks(self) -> Sequence[Check]:
         return [
@@ -52,14 +51,16 @@ class Checkups:
         return None
 
     async def seconds(self) -> float:
-        """What a hash takes here, measured once; the first one also loads the library."""
-        async with self.measuring:
-            if self.measured is None:
-                await self.plugin.hasher.hash("warm")
-                began = self.timer()
-                await self.plugin.hasher.hash("measured")
-                self.measured = self.timer() - began
-        return self.measured
+        """What a hash takes here, measured once for both who ask."""
+        self.measuring = self.measuring or asyncio.create_task(self.measure())
+        return await self.measuring
+
+    async def measure(self) -> float:
+        """The first one also loads the library."""
+        await self.plugin.hasher.hash("warm")
+        began = self.timer()
+        await self.plugin.hasher.hash("measured")
+        return self.timer() - began
 
     async def slow(self) -> str | None:
         seconds = await self.seconds()
