@@ -13,6 +13,7 @@ OLD_KEY = 335 * DAY
 """Seconds: a year, less the time to do something about it."""
 
 KEYS = "select created_at, sealed from signing_keys"
+RETIRED = "select count(*) from retired_names"
 SIGNING = "select max(created_at) from signing_keys where algorithm = ?"
 ENROLLED = """
     select factor, count(distinct user_id) from enrolments
@@ -76,11 +77,19 @@ class Accounts:
                 f"`secret` lists an older root secret that signing keys are sealed with ({hanging}): "
                 "keep it listed until `picoauth keys rotate` has replaced them."
             )
+        idle, _ = self.auth.config.tokens.ends(0)
         return (
             "`secret` lists an older root secret that no signing key is sealed with: where no "
             "other line tells to keep it, remove it once the new one is in use for "
-            f"{short(self.auth.config.tokens.idle)}, after which no refresh token needs it."
+            f"{short(idle)}, after which no refresh token needs it.{await self.names()}"
         )
+
+    async def names(self) -> str:
+        """The hashes of retired names do not say which secret they are made with."""
+        [(count,)] = await self.auth.database.read(RETIRED)
+        if not count:
+            return ""
+        return f" But names that were retired ({count}) may then be given to others, if only it knows them."
 
 
 def users(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,8 +37,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's
     from picoauth.doctor import examine, failing, text  # noqa: PLC0415 - for this command alone
 
     found = asyncio.run(examine(configuration(ctx), settings_path(ctx)))
-    for line in map(dumped, found) if as_json else text(found):
-        click.echo(line)
+    say(map(dumped, found) if as_json else text(found))
     ctx.exit(int(failing(found)))
 
 
@@ -59,11 +58,9 @@ def proxy(ctx: click.Context, url: str | None, as_json: bool) -> None:  # noqa: 
     asyncio.run(ready(config))
     report = asyncio.run(Probe(auth_of(ctx), target).run())
     if as_json:
-        lines = [dumped(one) for one in (report.seen, *report.findings) if one is not None]
+        say(dumped(one) for one in (report.seen, *report.findings) if one is not None)
     else:
-        lines = [*shown(target, report.seen), *text(report.findings)]
-    for line in lines:
-        click.echo(line)
+        say([*shown(target, report.seen), *text(report.findings)])
     ctx.exit(int(failing(report.findings)))
 
 
@@ -86,14 +83,19 @@ async def ready(config: Config) -> None:
 
 
 def shown(url: str, seen: Seen | None) -> Iterator[str]:
-    """What the server sees, without what would move the cursor of a terminal."""
     if seen is None:
         return
     peer = "the unix socket" if seen.peer is None else seen.peer
     told = {"address": seen.address, "host": seen.host, "scheme": seen.scheme, "comes from": peer}
     yield f"Of a request to {url} the server sees:"
     for name, value in {**told, **seen.headers}.items():
-        yield f"  {printable(name, name):18}{printable(name, value)}"
+        yield f"  {name:18}{'-' if value is None else value}"
+
+
+def say(lines: Iterable[str]) -> None:
+    """Without what would move the cursor of a terminal: some of it was said by strangers."""
+    for line in lines:
+        click.echo(printable("", line))
 
 
 def dumped(one: Any) -> str:

@@ -27,7 +27,7 @@ class Files:
     """What belongs to one server: settings, secrets and, unless it is elsewhere, the database."""
 
     def __init__(self, config: Config, settings: Path) -> None:
-        self.settings = settings.resolve()
+        self.settings = settings.absolute()
         self.secrets = existing(one.path for one in sources(config) if one.path is not None)
         path = None if "://" in config.database else config.base / config.database
         self.home = None if path is None else path.parent
@@ -66,10 +66,12 @@ class Files:
         )
 
     def folders(self) -> str | None:
-        """Who may change a folder can put other files in the place of those in it."""
+        """Who may change a folder can put other files, or links, in the place of those in it."""
         files = [self.settings, *self.secrets, *self.database]
-        folders = dict.fromkeys(path.parent for path in files)
-        found = [path for path in folders if path.stat().st_mode & CHANGING]
+        folders = [
+            each for path in files for each in (path.parent.resolve(), path.resolve().parent)
+        ]
+        found = [path for path in dict.fromkeys(folders) if path.stat().st_mode & CHANGING]
         if not found:
             return None
         return (

@@ -16,7 +16,7 @@ from picoauth.embedded import Embedded
 from picoauth.errors import ConfigError, Unavailable
 from picoauth.secrets import sources
 from picoauth.settings import Config, Secret
-from picoauth.sqlite import connect, fetch, unopened, worded
+from picoauth.sqlite import check_file, connect, fetch, unopened, worded
 
 APPLIED = "select owner, count(*) from migrations group by owner"
 
@@ -28,6 +28,7 @@ class Looking:
     """
 
     def __init__(self, path: Path) -> None:
+        check_file(path)
         self.connection = connect(str(path))
         try:
             self.connection.execute("pragma query_only = on")

@@ -15,6 +15,7 @@ from picoauth.addresses import Proxies, canonical
 from picoauth.auth import Auth
 from picoauth.client import PATIENCE, Answer, exchange
 from picoauth.doctor import Finding, ranked
+from picoauth.http import hostname
 from picoauth.problems import INVALID_HOST, NOT_FOUND
 from picoauth.shapes import Shaper
 
@@ -131,12 +132,14 @@ class Probe:
         return None
 
     def host(self, honest: Seen) -> str | None:
-        if honest.host.lower() == self.parts.netloc:
+        """Without the port, which is no part of the name."""
+        asked = self.parts.hostname or ""
+        if hostname(honest.host.encode("latin-1", "replace")) == asked.encode():
             return None
         return (
-            f"Your proxy was asked for {self.parts.netloc}, and asks the server for {honest.host}, "
+            f"Your proxy was asked for {asked}, and asks the server for {honest.host}, "
             "which so cannot refuse foreign names: let it keep the Host (nginx: "
-            "`proxy_set_header Host $http_host;`)."
+            "`proxy_set_header Host $host;`)."
         )
 
 
@@ -166,7 +169,7 @@ def instead(answer: Answer) -> str:
         case _ if code == INVALID_HOST.code:
             return (
                 "reaches the server, which refuses the name that the proxy asks for: let the proxy "
-                "keep the Host (nginx: `proxy_set_header Host $http_host;`), or list the name in "
+                "keep the Host (nginx: `proxy_set_header Host $host;`), or list the name in "
                 "`allowed_hosts`."
             )
         case 404 if code == NOT_FOUND.code:

@@ -44,8 +44,10 @@ def ticket(auth: Auth) -> tuple[str, Statement]:
 def route(auth: Auth) -> Route:
     async def seen(request: Request) -> Reply:
         """The address, host and scheme of a request as the server sees them. Raises AuthError."""
-        if await auth.tickets.take(PURPOSE, request.body.ticket) is None:
-            raise AuthError(NOT_FOUND)  # as if there were nothing here
+        given = PURPOSE, request.body.ticket
+        # A look first: strangers cost no write. Without a ticket it is as if nothing were here.
+        if await auth.tickets.look(*given) is None or await auth.tickets.take(*given) is None:
+            raise AuthError(NOT_FOUND)
         return Reply(
             {
                 "address": request.caller.address,

@@ -156,6 +156,24 @@ async def test_folder_that_others_can_write(home: Home) -> None:
     } == await home.problems()
 
 
+def move(path: Path, there: Path) -> None:
+    """Leave a link."""
+    path.rename(there)
+    path.symlink_to(there)
+
+
+async def test_folder_behind_a_link(home: Home, open_folder: Path) -> None:
+    """A database that a link leads to lies in two folders."""
+    move(home.database, open_folder / "moved.db")
+    assert {} == await home.problems()
+    open_folder.chmod(0o777)
+    sentence = (
+        f"Every user of this machine can put files into {open_folder}, where the server's own are: "
+        f"run `chmod o-w {open_folder}`, or move them to another folder."
+    )
+    assert {"folders": danger(sentence)} == await home.problems()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
 @pytest.mark.parametrize(("uid", "name"), [(NOBODY, "nobody"), (54321, "54321")])
 async def test_files_of_several_users(home: Home, uid: int, name: str) -> None:

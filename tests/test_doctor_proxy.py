@@ -245,12 +245,18 @@ def test_proxy_that_asks_for_another_host(way: Way) -> None:
     way.serve()
     seen, wrong = way.told()
     assert "127.0.0.1" == seen["host"]
-    asked = way.url.removeprefix("http://")
     sentence = (
-        f"Your proxy was asked for {asked}, and asks the server for 127.0.0.1, which so cannot "
-        "refuse foreign names: let it keep the Host (nginx: `proxy_set_header Host $http_host;`)."
+        "Your proxy was asked for localhost, and asks the server for 127.0.0.1, which so cannot "
+        "refuse foreign names: let it keep the Host (nginx: `proxy_set_header Host $host;`)."
     )
     assert {"host": ("warning", sentence)} == wrong
+
+
+def test_proxy_that_drops_the_port(way: Way) -> None:
+    """The name is what counts, as nginx has it in `$host`."""
+    way.proxy(setting(host="LOCALHOST"))
+    way.serve()
+    assert ("LOCALHOST", {}) == (way.told()[0]["host"], way.told()[1])
 
 
 def test_proxy_that_asks_for_a_foreign_host(way: Way) -> None:
@@ -259,7 +265,7 @@ def test_proxy_that_asks_for_a_foreign_host(way: Way) -> None:
     way.serve()
     assert (
         f"{way.url} reaches the server, which refuses the name that the proxy asks for: let the "
-        "proxy keep the Host (nginx: `proxy_set_header Host $http_host;`), or list the name in "
+        "proxy keep the Host (nginx: `proxy_set_header Host $host;`), or list the name in "
         "`allowed_hosts`."
     ) == way.unreached()
 
