@@ -20,7 +20,8 @@ from picoauth.listeners import numeric
 from picoauth.settings import Config
 from picoauth.socketfiles import check_length, group_id, live, no_socket, reason
 
-OTHERS = 0o006
+OTHERS = 0o002
+"""Who may write to a unix socket may connect to it (unix(7))."""
 LOCAL = {"Host": "localhost"}
 """A name that every server answers to."""
 WIDEST = {4: 8, 6: 7}
@@ -34,7 +35,7 @@ class Addresses:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.all = absolute(config, [*config.bind, *config.admin_bind])
-        self.unix = any(address.startswith("unix:") for address in self.all)
+        self.unix = [Path(address[5:]) for address in self.all if address.startswith("unix:")]
         self.networks = [
             ipaddress.ip_network(name) for name in config.trusted_proxies if name != "unix"
         ]
@@ -60,7 +61,8 @@ class Addresses:
     def listening(self) -> str | None:
         """What would stop the server from listening, unless it is the server that listens."""
         try:
-            group_id(self.config.socket_group)
+            if self.unix:
+                group_id(self.config.socket_group)
             for address in self.all:
                 check(address)
         except ConfigError as error:
@@ -68,12 +70,16 @@ class Addresses:
         return None
 
     def socket_mode(self) -> str | None:
-        if not self.unix or not int(self.config.socket_mode, 8) & OTHERS:
+        """A socket of systemd's has the mode of its unit, and not that of the settings."""
+        modes = [path.stat().st_mode for path in self.unix if path.is_socket()]
+        wanted = [int(self.config.socket_mode, 8)] if self.unix else []
+        if not any(mode & OTHERS for mode in (*modes, *wanted)):
             return None
         more = ", and claim any address" if "unix" in self.config.trusted_proxies else ""
         return (
             f"Every user of this machine can connect to the socket past your proxy{more}: "
-            'set socket_mode = "0660", and `socket_group` to the group of the proxy.'
+            'set socket_mode = "0660" (SocketMode= in a unit of systemd), and `socket_group` to '
+            "the group of the proxy."
         )
 
     def open_port(self) -> str | None:

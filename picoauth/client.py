@@ -29,7 +29,7 @@ class Answer:
         """The object in the body; an empty one where there is none."""
         try:
             found = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

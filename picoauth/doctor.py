@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from picoauth import clockchecked
 from picoauth.accountschecked import Accounts
@@ -15,7 +14,7 @@ from picoauth.app import Application
 from picoauth.checks import LEVELS, Check, Level, attempt
 from picoauth.discovery import Found
 from picoauth.fileschecked import Files
-from picoauth.observing import Observed
+from picoauth.observing import Observed, scratch
 from picoauth.schemachecked import Schema
 from picoauth.settings import Config
 from picoauth.standards import Standards
@@ -38,8 +37,8 @@ async def examine(
     `settings` is the file, `found` the plugins that there are, installed ones by default. Raises ConfigError where the server would not start.
     """
     files = Files(config, settings)  # before SQLite adds its own by opening the database
-    with TemporaryDirectory(prefix="picoauth-doctor-") as folder:
-        auth = Observed(config, Path(folder), found=found)
+    with scratch() as folder:
+        auth = Observed(config, folder, found=found)
         async with auth.started():
             Application(auth)  # routes and factors have to fit together
             every = look(auth, config, files)

@@ -6,15 +6,13 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from picoauth.errors import ConfigError
 from picoauth.formats import check_url
-from picoauth.observing import Observed
+from picoauth.observing import Observed, scratch
 from picoauth.running import auth_of, configuration, settings_path
 from picoauth.settings import Config
 from picoauth.users_cli import as_json, printable
@@ -74,8 +72,8 @@ def checked(url: str) -> str:
 
 async def ready(config: Config) -> None:
     """See that the server has started here. Raises ConfigError."""
-    with TemporaryDirectory(prefix="picoauth-doctor-") as folder:
-        auth = Observed(config, Path(folder))
+    with scratch() as folder:
+        auth = Observed(config, folder)
         async with auth.started():
             pass  # it would start, which says whether anything is still to come
     if auth.new or auth.to_come:

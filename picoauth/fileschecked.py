@@ -7,7 +7,7 @@ import pwd
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from picoauth.checks import Check, plain
@@ -24,7 +24,10 @@ NOT_IGNORED = 1
 
 
 class Files:
-    """What belongs to one server: settings, secrets and, unless it is elsewhere, the database."""
+    """What belongs to one server: settings, secrets and, unless it is elsewhere, the database.
+
+    As it is when this is made: opening the database adds files beside it, and removes them.
+    """
 
     def __init__(self, config: Config, settings: Path) -> None:
         self.settings = settings.absolute()
@@ -57,7 +60,7 @@ class Files:
 
     def readable(self) -> str | None:
         """Made with mode 0600; a copy that was put back may have another."""
-        found = [path for path in self.database if path.stat().st_mode & OTHERS]
+        found = [path for path, stat in self.database.items() if stat.st_mode & OTHERS]
         if not found:
             return None
         return (
@@ -105,11 +108,10 @@ class Files:
 
     def owners(self) -> str | None:
         """A command that was run as root leaves files that the server cannot open."""
-        files = [*self.secrets, *self.database]
-        owners = {path: path.stat().st_uid for path in files}
-        if len(set(owners.values())) <= 1:
+        files = {**self.secrets, **self.database}
+        if len({stat.st_uid for stat in files.values()}) <= 1:
             return None
-        said = ", ".join(f"{path.name} to {user(uid)}" for path, uid in owners.items())
+        said = ", ".join(f"{path.name} to {user(stat.st_uid)}" for path, stat in files.items())
         return (
             f"The server's files belong to different users ({said}), and whoever it runs as may "
             "be unable to open some: give all of them to that user, by `chown`."
@@ -139,8 +141,8 @@ def committed(path: Path) -> bool:
     return subprocess.run(asked, check=False, capture_output=True).returncode == NOT_IGNORED  # noqa: S603
 
 
-def existing(paths: Iterable[Path]) -> Sequence[Path]:
-    return [path for path in paths if path.exists()]
+def existing(paths: Iterable[Path]) -> Mapping[Path, os.stat_result]:
+    return {path: path.stat() for path in paths if path.exists()}
 
 
 def listed(paths: Sequence[Path]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from picoauth import migrations, schema
 from picoauth.auth import Auth
@@ -19,6 +20,19 @@ from picoauth.settings import Config, Secret
 from picoauth.sqlite import check_file, connect, fetch, unopened, worded
 
 APPLIED = "select owner, count(*) from migrations group by owner"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that nobody else can look into, and that is gone in the end. Raises ConfigError."""
+    try:
+        folder = TemporaryDirectory(prefix="picoauth-doctor-")
+    except OSError as error:
+        raise ConfigError(
+            f"There is no folder for temporary files ({error.strerror}): set TMPDIR to one."
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
 class Looking:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from picoauth import migrations
 from picoauth.checks import Check
 from picoauth.database import Database
 from picoauth.embedded import Embedded
-from picoauth.observing import APPLIED, Observed
+from picoauth.observing import APPLIED, Observed, scratch
 
 OBJECTS = """
     select type, name, tbl_name, sql from sqlite_master
@@ -43,8 +41,8 @@ class Schema:
     async def to_come(self) -> str | None:
         if self.auth.new:
             return (
-                "There is no database yet: the first start makes it, and the secret with it. "
-                "If there should be one, mend `database`."
+                "There is no database yet, and the first start makes it: if there should be one, "
+                "mend `database`."
             )
         if not self.auth.to_come:
             return None
@@ -87,8 +85,8 @@ class Schema:
 
     async def made(self) -> Mapping[str, Made]:
         """What the migrations make of an empty file."""
-        with TemporaryDirectory(prefix="picoauth-doctor-") as folder:
-            database = Embedded(Path(folder, "new.db"))
+        with scratch() as folder:
+            database = Embedded(folder / "new.db")
             try:
                 await database.write(migrations.LEDGER)
                 for owner, statements in self.auth.owners().items():

@@ -293,8 +293,8 @@ async def test_first_start_to_come(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert {
         "migrations": warning(
-            "There is no database yet: the first start makes it, and the secret with it. "
-            "If there should be one, mend `database`.",
+            "There is no database yet, and the first start makes it: if there should be one, "
+            "mend `database`.",
         )
     } == await home.problems()
     assert [str(home.settings)] == list(contents(tmp_path))
@@ -346,6 +346,28 @@ async def test_migrations_to_come(home: Home) -> None:
     assert before == contents(home.folder)
     await home.start()
     assert {"books": books} == await home.problems()
+
+
+async def test_files_that_go_meanwhile(home: Home) -> None:
+    """What a crash left beside the database is gone once that was copied, and still told."""
+    home.found = [*SPEEDY, offer("shelf", ShelfPlugin)]
+    home.write(plugins=SHELVED)
+    wal = home.folder / "picoauth.db-wal"
+    wal.touch(0o600)
+    wal.chmod(0o604)
+    problems = await home.problems()
+    assert {"database-files", "migrations", "books"} == problems.keys()
+    assert f"read or change {wal}: run" in str(problems["database-files"])
+
+
+async def test_no_temporary_files(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder for a copy, the operator is asked for one."""
+    monkeypatch.setattr("tempfile.tempdir", str(home.folder / "none"))
+    with pytest.raises(ConfigError) as refused:
+        await home.problems()
+    assert (
+        "There is no folder for temporary files (No such file or directory): set TMPDIR to one."
+    ) == str(refused.value)
 
 
 async def test_migrations_that_will_fail(home: Home) -> None:
@@ -558,12 +580,26 @@ async def test_socket_of_everybody(home: Home, mode: str, trusted: bool) -> None
     assert (
         warning(
             f"Every user of this machine can connect to the socket past your proxy{more}: "
-            'set socket_mode = "0660", and `socket_group` to the group of the proxy.',
+            'set socket_mode = "0660" (SocketMode= in a unit of systemd), and `socket_group` to the '
+            "group of the proxy.",
         )
         == (await home.problems())["socket-mode"]
     )
     home.write(f'socket_mode = "{mode}"\nbind = ["tcp:127.0.0.1:0"]\n')
     assert {} == await home.problems()
+
+
+async def test_socket_that_systemd_opened(home: Home, open_folder: Path) -> None:
+    """It is the socket's own mode that counts, whatever the settings say."""
+    path = open_folder / "p"
+    home.write(f'{TRUSTED}bind = ["unix:{path}"]\nsocket_group = "of-nobody"\n')
+    with stranger(socket.AF_UNIX, str(path)):
+        path.chmod(0o666)
+        assert {"listeners", "socket-mode"} == (await home.problems()).keys()
+        path.chmod(0o664)
+        assert {"listeners"} == (await home.problems()).keys()
+    home.write('bind = ["tcp:127.0.0.1:0"]\nsocket_group = "of-nobody"\n')
+    assert {} == await home.problems()  # where there is no socket, there is no group
 
 
 async def test_socket_that_nobody_trusts(home: Home) -> None:

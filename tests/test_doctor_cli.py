@@ -45,7 +45,7 @@ def test_first_look(folder: Path) -> None:
     assert 1 == result.exit_code
     first, second, *_, last = result.stdout.splitlines()
     assert "warning  migrations, the weakest link" == first
-    assert second.startswith("  There is no database yet: ")
+    assert second.startswith("  There is no database yet, ")
     assert last.startswith("Fine: settings-file, database-files, ")
     assert before == contents(folder)
 

@@ -356,6 +356,7 @@ def test_proxy_behind_tls_that_says_nothing(
                 Canned(404, body=b"<h1>Not Found"),
                 Canned(200, body=b"Welcome"),
                 Canned(200, body=b"[1]"),
+                Canned(200, body=b"[" * 60_000),
                 Canned(200, body=b'{"address": 1, "host": [], "scheme": 1, "headers": 1}'),
                 Canned(403, body=b'{"code": "forbidden"}'),
             )
