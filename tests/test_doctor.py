@@ -393,10 +393,10 @@ async def test_copy_without_room(home: Home, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("picoauth.observing.connect", cramped)
     with pytest.raises(ConfigError) as refused:
         await home.problems()
-    assert re.fullmatch(
-        r"The database cannot be copied to \S+: database or disk is full. "
-        r"Make room there, or set TMPDIR to another folder\.",
-        str(refused.value),
+    before, _, after = str(refused.value).partition("/")
+    assert "The database cannot be copied to " == before
+    assert after.endswith(
+        ": database or disk is full. Make room there, or set TMPDIR to another folder."
     )
 
 
