@@ -34,7 +34,8 @@ async def examine(
 ) -> Sequence[Finding]:
     """Look at everything, and change nothing; the weakest link first.
 
-    `settings` is the file, `found` the plugins that there are, installed ones by default. Raises ConfigError where the server would not start.
+    `settings` is the file, `found` the plugins that there are, installed ones by default.
+    Raises ConfigError where the server would not start.
     """
     files = Files(config, settings)  # before SQLite adds its own by opening the database
     with scratch() as folder:

@@ -177,6 +177,8 @@ def instead(answer: Answer) -> str:
                 "reaches a picoauth that has another database, or is older: start the one of these "
                 "settings anew, and let the proxy lead there."
             )
+        case _ if code and "request_id" in answer.json:
+            return f"reaches the server, which refuses to answer ({code}): see its log."
         case 301 | 302 | 303 | 307 | 308:
             return (
                 f"redirects to {answer.headers.get('location')}: let `public_url` be the address "

@@ -344,6 +344,10 @@ def test_proxy_behind_tls_that_says_nothing(
                 "settings anew, and let the proxy lead there."
             ),
         ),
+        (
+            Canned(503, body=b'{"code": "unavailable", "request_id": "1"}'),
+            "reaches the server, which refuses to answer (unavailable): see its log.",
+        ),
         *(
             (
                 canned,
