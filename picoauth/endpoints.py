@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from picoauth import checks, oauth, published
+from picoauth import checks, oauth, published, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError
 from picoauth.factors import Payload
@@ -52,6 +52,7 @@ def routes(app: Application) -> Sequence[Route]:
         *Entrance(auth).routes(),
         *Account(auth).routes(),
         *oauth.routes(auth),
+        seen.route(auth),
     ]
 
 
