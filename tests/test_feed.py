@@ -224,6 +224,19 @@ async def test_stream_ends_when_a_secret_signs(server: Server) -> None:
     assert set() == server.auth.feed.streams
 
 
+async def test_stream_ends_at_the_hour_of_a_secret(tmp_path: Path) -> None:
+    """Where a key that waited is a secret, its time to sign ends a stream in order."""
+    clock = Clock()
+    async with accounts(tmp_path, clock=clock):
+        pass
+    async with accounts(tmp_path, using("HS256"), clock=clock) as server:
+        server.auth.feed.beat = 0
+        events = server.auth.feed.open()
+        await anext(events)
+        clock.advance(600)
+        assert [] == [event async for event in events]
+
+
 async def test_slow_reader_is_cut_off(server: Server) -> None:
     """Who does not read is cut off, and comes again for all of it; others go on."""
     feed = server.auth.feed

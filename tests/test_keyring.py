@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
-from picoauth import ConfigError, Event, SigningKeyAdded, SigningKeyRetired
+from picoauth import ConfigError, Conflict, Event, SigningKeyAdded, SigningKeyRetired, Statement
 from picoauth.keymaterial import brought
 from picoauth.keyring import Keyring
 from picoauth.testing import Clock, Server
@@ -91,6 +91,22 @@ async def test_no_valid_token_is_refused(server: Server) -> None:
             assert (second < end) == await valid(server, token)
         server.clock.advance(100)
     assert ([new], True) == (await kids(server), old != new)
+
+
+async def test_second_thoughts_refuse_no_valid_token(tmp_path: Path) -> None:
+    """Whoever changes the algorithm back while the new key waits lengthens the old one's time."""
+    clock, life = Clock(), f"[tokens]\naccess_life = {LIFE}\n"
+    for algorithm in ("ES256", "EdDSA", "ES256"):
+        settings = f'{SETTINGS}{life}algorithm = "{algorithm}"'
+        async with accounts(tmp_path, settings, clock=clock) as server:
+            clock.advance(OVERLAP - 1)
+            token = (await login(server))["access_token"]
+            old = server.auth.keys.signing.id
+    async with accounts(tmp_path, settings, clock=clock) as server:
+        assert old == signer(server, token)
+        clock.advance(LIFE - 1)
+        await server.auth.keys.refresh()
+        assert (True, False) == (await valid(server, token), old == server.auth.keys.signing.id)
 
 
 async def test_longest_token_outlives_no_key(tmp_path: Path) -> None:
@@ -179,6 +195,58 @@ async def test_retirement_of_an_old_key(server: Server) -> None:
     new = await rotated(server, at_once=True)
     await Keyring(server.auth).retire(old)
     assert [new] == await kids(server)
+
+
+async def test_retirement_of_an_old_key_during_rotation(server: Server) -> None:
+    """Where one signs and another waits, retiring an older one changes neither."""
+    [old] = await kids(server)
+    both = [await rotated(server, at_once=True), await rotated(server)]
+    await Keyring(server.auth).retire(old)
+    assert both == await kids(server)
+    for seconds, expected in ((0, both[0]), (OVERLAP, both[1])):
+        server.clock.advance(seconds)
+        assert expected == server.auth.keys.signing.id
+
+
+async def test_key_before_the_last_signs_no_more(server: Server) -> None:
+    """A key whose tokens end sooner than another would begin to sign is no reason to wait for it."""
+    await rotated(server, at_once=True)
+    signing = server.auth.keys.signing.id
+    waiting = await rotated(server)
+    await Keyring(server.auth).retire(signing)
+    assert server.auth.keys.signing.id not in (signing, waiting)
+    assert waiting not in await kids(server)
+
+
+async def test_retiring_one_key_many_times_at_once(server: Server) -> None:
+    """Of retirements of one key at once one is done and told; the others come too late."""
+    events, [old] = heard(server), await kids(server)
+    keyring = Keyring(server.auth)
+    results = await asyncio.gather(
+        *(keyring.retire(old) for _ in range(50)), return_exceptions=True
+    )
+    await server.auth.events.settle()
+    assert [SigningKeyRetired] == [type(event) for event in events]
+    assert 49 == len([one for one in results if isinstance(one, Conflict | ConfigError)])
+    assert 1 == len(await kids(server))
+
+
+async def test_retirement_reaches_who_cannot_open_the_next(server: Server) -> None:
+    """A process that was not told of a new root secret refuses a retired key nevertheless."""
+    tokens = await login(server)
+    [old] = await kids(server)
+    sealed = Statement(
+        "insert into signing_keys (id, algorithm, created_at, signs_at, sealed)"
+        " values ('next', 'ES256', 0, 0, ?)",
+        (bytes(40),),
+    )
+    retiring = Statement("update signing_keys set retires_at = 0 where id = ?", (old,))
+    await server.auth.database.write(sealed, retiring)
+    with pytest.raises(ConfigError, match="The secret is not the one"):
+        await server.auth.keys.refresh()
+    assert not await valid(server, tokens["access_token"])
+    answer = await server.post("/jwt/refresh", token=tokens["refresh_token"])
+    assert (503, "unavailable") == (answer.status_code, answer.json()["code"])
 
 
 async def test_retiring_all_at_once(server: Server) -> None:
@@ -417,6 +485,21 @@ async def test_import_of_a_retired_key(server: Server, tmp_path: Path) -> None:
         ConfigError, match=exactly(f"The key {new.id} is here already: bring another one.")
     ):
         await Keyring(server.auth).add(new)
+
+
+async def test_no_retired_key_comes_back(server: Server, tmp_path: Path) -> None:
+    """What somebody else got hold of is not imported again, also long after; its key is erased."""
+    new = brought(file(tmp_path, pem(PRIVATE["ES256"])), random)
+    await Keyring(server.auth).add(new, at_once=True)
+    await Keyring(server.auth).retire(new.id)
+    server.clock.advance(86400)
+    await server.auth.jobs.jobs[0].run()
+    sql = "select sealed from signing_keys where id = ?"
+    assert [(b"",)] == await server.auth.database.read(sql, (new.id,))
+    sentence = f"The key {new.id} was retired: bring another one."
+    for at_once in (True, False):
+        with pytest.raises(ConfigError, match=exactly(sentence)):
+            await Keyring(server.auth).add(new, at_once=at_once)
 
 
 async def test_import_for_another_algorithm(server: Server, tmp_path: Path) -> None:
