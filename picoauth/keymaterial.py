@@ -62,9 +62,9 @@ def brought(path: Path, random: Callable[[int], bytes]) -> Material:
     Without one, its id is its thumbprint (RFC 7638). Raises ConfigError for what is no
     private key, is encrypted, too short, or open to other users.
     """
-    check_mode(path)
     try:
         text = path.read_bytes()
+        check_mode(path)
         private, members = from_jwk(text) if text.lstrip()[:1] == b"{" else (from_pem(text), {})
         algorithm, raw = told(private, members)
     except OSError as error:

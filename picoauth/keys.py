@@ -25,7 +25,7 @@ AFTER = LONGEST_ACCESS + MARGIN
 ACTIVE = """
     select id, algorithm, created_at, signs_at, retires_at, sealed from signing_keys
      where retires_at is null or retires_at > ?
-     order by retires_at is null, signs_at, created_at, id
+     order by retires_at is null, retires_at, signs_at, created_at, id
 """
 
 ADD = """

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ async def test_no_valid_token_is_refused(server: Server) -> None:
     assert ([new], True) == (await kids(server), old != new)
 
 
+@pytest.mark.parametrize(("overlap", "kept"), [(10, 5), (600, 300), (86400, 300)])
+async def test_nobody_keeps_old_keys_too_long(tmp_path: Path, overlap: int, kept: int) -> None:
+    """Who keeps the key set for as long as it says knows each key before it signs."""
+    async with accounts(tmp_path, f"{SETTINGS}[tokens]\nkey_overlap = {overlap}") as server:
+        answer = await server.get("/.well-known/jwks.json")
+        assert f"public, max-age={kept}" == answer.headers["cache-control"]
+
+
 async def test_second_thoughts_refuse_no_valid_token(tmp_path: Path) -> None:
     """Whoever changes the algorithm back while the new key waits lengthens the old one's time."""
     clock, life = Clock(), f"[tokens]\naccess_life = {LIFE}\n"
@@ -159,6 +168,16 @@ async def test_rotation_at_once(server: Server) -> None:
     for seconds in (0, OVERLAP, LIFE):
         server.clock.advance(seconds)
         assert new == server.auth.keys.signing.id
+
+
+async def test_rotations_within_a_second(server: Server) -> None:
+    """Of keys made within one second the last one signs, also while the next one waits."""
+    keyring = Keyring(server.auth)
+    for key_id in ("b", "a"):
+        await keyring.add(replace(keyring.made(), id=key_id), at_once=True)
+    for seconds, expected in ((0, "a"), (OVERLAP - 1, "a"), (1, await rotated(server))):
+        server.clock.advance(seconds)
+        assert expected == server.auth.keys.signing.id
 
 
 async def test_retirement(server: Server) -> None:
@@ -450,13 +469,25 @@ async def test_what_is_not_imported(tmp_path: Path, text: bytes, sentence: str) 
         brought(path, random)
 
 
-async def test_files_that_are_not_read(tmp_path: Path) -> None:
-    """A file that is missing, or open to others, is refused."""
-    path = tmp_path / "key"
-    with pytest.raises(
-        ConfigError, match=exactly(f"{path} cannot be read: No such file or directory.")
-    ):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("key", "No such file or directory"),
+        (".", "Is a directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
+    """What is no file that can be read is told as such, whatever its mode."""
+    path = tmp_path / name
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match=exactly(f"{path} cannot be read: {reason}.")):
         brought(path, random)
+
+
+def test_file_that_others_can_read(tmp_path: Path) -> None:
+    """A key that is open to others is no secret."""
+    path = tmp_path / "key"
     file(tmp_path, pem(PRIVATE["ES256"])).chmod(0o644)
     sentence = f"{path} can be read by other users: run `chmod 600 {path}`."
     with pytest.raises(ConfigError, match=exactly(sentence)):
