@@ -98,6 +98,11 @@ def from_jwk(text: bytes) -> tuple[Any, Mapping[str, Any]]:
     private = key.raw_value if isinstance(key, OctKey) else key.private_key
     if private is None:
         raise ValueError("has the public part of a key: bring the private one")
+    if (
+        isinstance(key, OKPKey)
+        and parse("EdDSA", key.as_pem(private=True)).thumbprint() != key.thumbprint()
+    ):
+        raise unreadable()  # its public part is another key's, by which nobody could verify
     return private, members
 
 

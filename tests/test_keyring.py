@@ -422,7 +422,11 @@ NO_USE = (
     "as `openssl genpkey -algorithm ed25519 -out FILE` does."
 )
 WEAK = "has a secret that is too short or too regular: bring 32 random bytes."
-EC = ECKey.import_key(pem(PRIVATE["ES256"]))
+EC, ED = ECKey.import_key(pem(PRIVATE["ES256"])), OKPKey.import_key(pem(PRIVATE["EdDSA"]))
+OTHER_EC, OTHER_ED = (
+    key.as_dict(private=False)
+    for key in (ECKey.generate_key("P-256"), OKPKey.generate_key("Ed25519"))
+)
 RSA = rsa.generate_private_key(65537, 2048)
 
 
@@ -435,6 +439,8 @@ RSA = rsa.generate_private_key(65537, 2048)
         (b"{", NOT_READ),
         (b'{"kty": "EC", "crv": "P-256", "x": 7, "y": "a", "d": "b"}', NOT_READ),
         (jwk(EC, d="AAAA"), NOT_READ),
+        (jwk(EC, x=OTHER_EC["x"], y=OTHER_EC["y"]), NOT_READ),
+        (jwk(ED, x=OTHER_ED["x"]), NOT_READ),
         (jwk(EC)[:-1] + b', "d": "AAAA"}', NOT_READ),
         (
             PRIVATE["ES256"]
