@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 from picoauth.errors import AuthError, Conflict, Unavailable
 from picoauth.problems import CONFLICT, INTERNAL_ERROR, UNAVAILABLE
 
 log = logging.getLogger("picoauth.http")
 
+MEDIA = "application/problem+json"
 EXPECTED = {
     401: {"www-authenticate": "Bearer"},
     429: {"retry-after": "1"},
@@ -26,8 +28,21 @@ def problem(
     if refusal is None:
         log.error("request %s failed", request_id, exc_info=error)
         refusal = AuthError(INTERNAL_ERROR)
+    p, members = refusal.problem, document(refusal, request_id)
+    own = {name.lower(): value for name, value in refusal.headers.items()}
+    content = {"content-type": MEDIA}
+    headers = {**content, **EXPECTED.get(p.status, {}), **own}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    try:
+        return p.status, encoded, json.dumps(members).encode()
+    except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
+        return problem(unfit, request_id)
+
+
+def document(refusal: AuthError, request_id: str | None) -> dict[str, Any]:
+    """The members of a refusal (RFC 9457, section 3.1)."""
     p = refusal.problem
-    members = {
+    return {
         "type": "about:blank",
         "title": p.title,
         "status": p.status,
@@ -37,14 +52,6 @@ def problem(
         **({"request_id": request_id} if request_id else {}),
         **refusal.extra,
     }
-    own = {name.lower(): value for name, value in refusal.headers.items()}
-    content = {"content-type": "application/problem+json"}
-    headers = {**content, **EXPECTED.get(p.status, {}), **own}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    try:
-        return p.status, encoded, json.dumps(members).encode()
-    except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
-        return problem(unfit, request_id)
 
 
 def worded(error: BaseException) -> AuthError | None:
