@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from picoauth import replies
 from picoauth.problems import NOT_FOUND
-from picoauth.routes import Reply, Request, Route
+from picoauth.routes import Handler, Reply, Request, Route
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -19,6 +20,9 @@ STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 
 
 def routes(auth: Auth) -> Sequence[Route]:
+    def get(path: str, handler: Handler, **more: Any) -> Route:
+        return Route(method="GET", path=path, handler=handler, policy="public", **more)
+
     async def jwks(_: Request) -> Reply:
         """The keys by which access tokens are verified (RFC 7517)."""
         kept = min(JWKS, auth.keys.overlap // 2)  # who keeps it knows each key before it signs
@@ -34,20 +38,9 @@ def routes(auth: Auth) -> Sequence[Route]:
         return Reply(auth.feed.open(), headers=STREAM)
 
     revocations = "/.well-known/picoauth/revocations"
+    ended: dict[str, Any] = {"answer": str, "problems": (NOT_FOUND,)}
     return [
-        Route(method="GET", path="/.well-known/jwks.json", handler=jwks, policy="public"),
-        Route(
-            method="GET",
-            path=revocations,
-            handler=document,
-            policy="public",
-            problems=(NOT_FOUND,),
-        ),
-        Route(
-            method="GET",
-            path=f"{revocations}/stream",
-            handler=stream,
-            policy="public",
-            problems=(NOT_FOUND,),
-        ),
+        get("/.well-known/jwks.json", jwks, answer=replies.KeySet),
+        get(revocations, document, media="application/jwt", **ended),
+        get(f"{revocations}/stream", stream, media="text/event-stream", **ended),
     ]
