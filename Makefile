@@ -27,6 +27,11 @@ format: $(VENV)/.test  ## put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+docs: $(VENV)/.docs  ## build the documentation, warnings being errors
+	@$(BIN)/sphinx-build --builder html --conf-dir docs --fail-on-warning --keep-going \
+	    --nitpicky --quiet --jobs auto --doctree-dir docs/_build/doctrees . docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 $(VENV)/.venv:
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
@@ -40,4 +45,8 @@ $(VENV)/.test: $(VENV)/.serve
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
-.PHONY: help serve test check format
+$(VENV)/.docs: $(VENV)/.serve
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+.PHONY: help serve test check format docs
