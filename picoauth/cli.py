@@ -18,6 +18,7 @@ from picoauth.hooks import Plugin
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
 from picoauth.template import first
 from picoauth.users_cli import as_json, users
@@ -199,6 +200,7 @@ def serve(ctx: click.Context) -> None:
 
 
 cli.add_command(users)
+cli.add_command(new_plugin)
 
 
 @cli.command()
