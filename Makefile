@@ -29,7 +29,7 @@ format: $(VENV)/.test  ## put the code into its form
 
 docs: $(VENV)/.docs  ## build the documentation, warnings being errors
 	@$(BIN)/sphinx-build --builder html --conf-dir docs --fail-on-warning --keep-going \
-	    --nitpicky --quiet --jobs auto --doctree-dir docs/_build/doctrees . docs/_build/html
+	    --nitpicky --quiet --fresh-env --doctree-dir docs/_build/doctrees . docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 $(VENV)/.venv:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from picoauth import Addition, Event, FactorConfirmed, NoSettings, Plugin, State
 from picoauth.overrides import specs
 from picoauth.testing import serving
 from tests.factors import CodeFactor, CodePlugin
-from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out
+from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
 from tests.processes import free_port
 from tests.wire import short_folder
 
@@ -144,6 +145,34 @@ async def test_plugin_of_the_hooks_page(tmp_path: Path) -> None:
         answer = await server.get("/hello", token=tokens["access_token"])
         assert {"hello": "ann"} == answer.json()
         assert 401 == (await server.get("/hello")).status_code
+
+
+async def test_line_of_the_events_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A login leaves the line in the log that the page shows."""
+    caplog.set_level("INFO", "picoauth.events")
+    async with serving(tmp_path) as server:
+        await server.register()
+        await server.login()
+    [line] = [r.getMessage() for r in caplog.records if "LoginCompleted" in r.getMessage()]
+    [shown] = [b.text for b in blocks(DOCS / "events.md") if b.language == "json"]
+    assert same(json.loads(shown), json.loads(line)), line
+    assert list(json.loads(shown)) == list(json.loads(line))
+
+
+async def test_plugin_of_the_plugin_page(tmp_path: Path) -> None:
+    """The plugin of the page counts the logins of each user."""
+    names: dict[str, Any] = {}
+    page = DOCS / "write-a-plugin.md"
+    [source] = [b.text for b in blocks(page) if "class VisitsPlugin" in b.text]
+    exec(source, names)  # noqa: S102 - our own page
+    settings = 'plugins = ["password", "visits"]'
+    async with serving(tmp_path, settings, plugins={"visits": names["VisitsPlugin"]}) as server:
+        for name, logins in (("ann", 2), ("bob", 1)):
+            await server.register(name)
+            for _ in range(logins):
+                tokens = await server.login(name)
+            answer = await server.get("/visits", token=tokens["access_token"])
+            assert {"logins": logins} == answer.json()
 
 
 def steps(heading: str) -> list[str]:
