@@ -23,7 +23,8 @@ from tests.processes import PATIENCE, running
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("plugins/*/README.md")])
+PACKAGES = [*ROOT.glob("plugins/*/README.md"), *ROOT.glob("examples/*/README.md")]
+PAGES = sorted([*DOCS.glob("*.md"), *PACKAGES])
 """The README at the top has tests of its own, in `test_first_run.py`."""
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>.*?) -->\n)?^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$",

@@ -341,3 +341,27 @@ def test_system_calls_of_the_unit() -> None:
     making = {"chown"}  # of its own socket's group, where systemd hands none over
     assert {"accept4", "setpriority"} <= made
     assert set() == {call for call in made if call.isidentifier()} - allowed - as_root - making
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_address_under_uvicorn(flag: bool) -> None:  # noqa: FBT001
+    """With the flag of the page a client cannot choose its address; without it, it can."""
+    [command] = re.findall(r"uvicorn (--no-proxy-headers) --port 8100 (asgi:app)", PAGE)
+    [source] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    option, app = command
+    port = free_port()
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    with short_folder() as folder:
+        (folder / "asgi.py").write_text(source, encoding="utf-8")
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        line = [uvicorn, *([option] if flag else []), "--port", str(port), app]
+        with (
+            running(line, folder, lambda said: "Uvicorn running" in said),
+            httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+            client.post("/auth/register", json=ANN)
+            claim = {"X-Forwarded-For": "203.0.113.9"}
+            token = client.post("/auth/login", json=ANN, headers=claim).json()["access_token"]
+            bearer = {"Authorization": f"Bearer {token}"}
+            [session] = client.get("/auth/sessions", headers=bearer).json()["sessions"]
+    assert session["address"] == ("127.0.0.1" if flag else "203.0.113.9")
