@@ -19,7 +19,8 @@ from picoauth import Plugin, config
 from picoauth.config import parse
 from picoauth.discovery import imported, installed
 from picoauth.testing import Server
-from tests.processes import PATIENCE, running
+from picoauth.testing.server import PASSWORD
+from tests.processes import PATIENCE, free_port, running
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -96,16 +97,19 @@ declare -f >> .state
 
 @dataclass
 class Terminal:
-    """A shell in a folder, and servers in others beside it. Ports are ones that are free."""
+    """A shell in a folder, and servers in others beside it.
+
+    `places` has what stands on the page and is another here: ports, folders of the system.
+    """
 
     folder: Path
-    ports: Mapping[str, int]
+    places: Mapping[str, str]
     stack: ExitStack = field(default_factory=ExitStack)
     said: str = ""
 
     def here(self, text: str) -> str:
-        for port, free in self.ports.items():
-            text = text.replace(port, str(free))
+        for shown, found in self.places.items():
+            text = text.replace(shown, found)
         return text
 
     def run(self, block: Block) -> None:
@@ -146,6 +150,7 @@ class Terminal:
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
+            input=PASSWORD,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -224,15 +229,24 @@ def check_settings(block: Block, folder: Path) -> None:
             config.table(found, each.origin.name, kind.settings_type())
 
 
-def laid_out(folder: Path, ports: Mapping[str, int]) -> Terminal:
-    """A terminal in the repository as `make serve` has it when all is installed."""
+def laid_out(folder: Path, *ports: str) -> Terminal:
+    """A terminal in the repository as `make serve` has it when all is installed.
+
+    What is elsewhere on a server is in that folder too, and who types is its user.
+    """
     for name in ("Makefile", "pyproject.toml", "requirements.txt", "constraints.txt"):
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").mkdir()
     (folder / ".venv" / "bin").symlink_to(Path(sys.prefix) / "bin")
     for stamp in (".venv", ".serve"):
         (folder / ".venv" / stamp).touch()
-    terminal = Terminal(folder, ports)
+    places = {
+        "/opt/picoauth/bin": f"{folder}/.venv/bin",
+        "/var/lib/picoauth": str(folder),
+        "/etc/picoauth": str(folder),
+        "runuser -u picoauth -- ": "",
+    }
+    terminal = Terminal(folder, {**places, **{port: str(free_port()) for port in ports}})
     settings = (ROOT / "picoauth.toml").read_text(encoding="utf-8")
     (folder / "picoauth.toml").write_text(terminal.here(settings), encoding="utf-8")
     return terminal

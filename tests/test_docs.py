@@ -15,7 +15,6 @@ from picoauth.overrides import specs
 from picoauth.testing import serving
 from tests.factors import CodeFactor, CodePlugin
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
-from tests.processes import free_port
 from tests.wire import short_folder
 
 ALL = [block for page in PAGES for block in blocks(page)]
@@ -69,10 +68,10 @@ async def test_requests_of_a_page(tmp_path: Path, page: str) -> None:
 def test_session_of_a_page(name: str) -> None:
     """Every line of a page does what the page says, typed in order."""
     with short_folder() as folder:
-        terminal = laid_out(folder, {port: free_port() for port in ("8100", "5000")})
+        terminal = laid_out(folder, "8100", "5000")
         with terminal.stack:
             for block in of(name):
-                if block.language in TERMINAL:
+                if block.language in TERMINAL or block.marked("file"):
                     terminal.run(block)
 
 
@@ -83,7 +82,7 @@ READMES = [page for page in PAGES if page.parent.parent.name == "plugins"]
 def test_requests_of_a_plugin(page: Path) -> None:
     """Every `curl` of a plugin's page works, in order, with the tokens of the newest answer."""
     with short_folder() as folder:
-        terminal = laid_out(folder, {"8100": free_port()})
+        terminal = laid_out(folder, "8100")
         tokens: dict[str, str] = {}
         with terminal.stack:
             terminal.start(".venv/bin/picoauth serve", "/auth/login")
