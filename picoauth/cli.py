@@ -15,13 +15,15 @@ from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.hooks import Plugin
+from picoauth.keys_cli import keys
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
 from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
+from picoauth.tables import as_json
 from picoauth.template import first
-from picoauth.users_cli import as_json, users
+from picoauth.users_cli import users
 
 OURS = (
     click.ClickException,
@@ -201,6 +203,7 @@ def serve(ctx: click.Context) -> None:
 
 cli.add_command(users)
 cli.add_command(new_plugin)
+cli.add_command(keys)
 
 
 @cli.command()

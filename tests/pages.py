@@ -85,6 +85,7 @@ def same(said: Any, found: Any) -> bool:
 
 
 TYPED = """
+PATH=$PWD/.venv/bin:$PATH
 curl() {{ command curl --silent --show-error "$@"; }}
 touch .state
 . ./.state 2>.noise
@@ -143,6 +144,16 @@ class Terminal:
         assert 0 == done.returncode, f"{command}\n{done.stdout}{done.stderr}"
         answer: dict[str, Any] = json.loads(done.stdout or "{}")
         return answer
+
+    def log_in(self) -> None:
+        """Start picoauth, and keep a user's tokens in the variables that pages name."""
+        self.start(".venv/bin/picoauth serve", "/auth/login")
+        ann = json.dumps({"username": "ann", "password": PASSWORD})
+        post = f"curl -H 'Content-Type: application/json' -d '{ann}' http://127.0.0.1:8100/auth"
+        self.curl(f"{post}/register")
+        tokens = self.curl(f"{post}/login")
+        lines = (f"{name.upper()}={tokens[name]}\n" for name in ("access_token", "refresh_token"))
+        (self.folder / ".state").write_text("".join(lines), encoding="utf-8")
 
     def type(self, block: Block) -> None:
         """Run a block in a shell that knows the variables and functions of those before."""

@@ -22,8 +22,10 @@ SIGNATURE = re.compile(r"(?:async )?def (\w+)(\(.*\) -> .*)\n")
 RUN_ALONE = {"http", "toml"}
 """Languages of examples that need nothing but what is on their page."""
 TERMINAL = {"sh", "json", "text", "python"}
-TYPED = ["five-minutes.md", "run-it.md"]
+TYPED = ["five-minutes.md", "run-it.md", "tokens.md"]
 """Pages that are one session at a terminal, from the first example to the last."""
+SERVED = {"tokens.md"}
+"""Those of them that begin with a running server, and a user who is logged in."""
 
 
 def of(name: str) -> list[Block]:
@@ -70,6 +72,8 @@ def test_session_of_a_page(name: str) -> None:
     with short_folder() as folder:
         terminal = laid_out(folder, "8100", "5000")
         with terminal.stack:
+            if name in SERVED:
+                terminal.log_in()
             for block in of(name):
                 if block.language in TERMINAL or block.marked("file"):
                     terminal.run(block)

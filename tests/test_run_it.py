@@ -206,6 +206,15 @@ def test_foreign_host_through_a_proxy(front: Front) -> None:
         assert "evil" not in f"{answer.headers} {answer.text}"
 
 
+def test_events_through_a_proxy(front: Front) -> None:
+    """The stream of ended sessions is passed on as it comes, and not collected."""
+    path = "/.well-known/picoauth/revocations/stream"
+    more = {"extensions": {"sni_hostname": HOST}, "timeout": PATIENCE}
+    with front.client() as client, client.stream("GET", path, **more) as answer:
+        lines = answer.iter_lines()
+        assert "event: revocations" in (next(lines) for _ in range(5))
+
+
 UPGRADE = (
     f"GET /health-check HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade, HTTP2-Settings\r\n"
     "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
