@@ -85,10 +85,10 @@ def same(said: Any, found: Any) -> bool:
 
 
 TYPED = """
-PATH=$PWD/.venv/bin:$PATH
-curl() {{ command curl --silent --show-error "$@"; }}
 touch .state
 . ./.state 2>.noise
+PATH=$PWD/.venv/bin:$PATH
+curl() {{ command curl --silent --show-error {} "$@"; }}
 set -eu
 {}
 declare -p > .state
@@ -113,14 +113,16 @@ class Terminal:
             text = text.replace(shown, found)
         return text
 
-    def run(self, block: Block) -> None:
+    def run(self, block: Block, following: Block | None) -> None:
+        """Type a block, or look at what was said; the one that follows says if it is a refusal."""
         name, up = block.marked("file"), block.marked("starts")
         if name is not None:
             (self.folder / name).write_text(self.here(block.text), encoding="utf-8")
         elif up is not None:
             self.start(block.text, up)
         elif block.language == "sh":
-            self.type(block)
+            refused = following and re.search(r'"status": [45]', following.text)
+            self.type(block, "" if refused else "--fail-with-body")
         else:
             self.compare(block)
 
@@ -155,9 +157,9 @@ class Terminal:
         lines = (f"{name.upper()}={tokens[name]}\n" for name in ("access_token", "refresh_token"))
         (self.folder / ".state").write_text("".join(lines), encoding="utf-8")
 
-    def type(self, block: Block) -> None:
+    def type(self, block: Block, option: str) -> None:
         """Run a block in a shell that knows the variables and functions of those before."""
-        script = TYPED.format(self.here(block.text))
+        script = TYPED.format(option, self.here(block.text))
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -196,7 +198,9 @@ class Exchange:
         headers = dict(line.split(": ", 1) for line in lines)
         if first.startswith("HTTP/1.1 "):
             self.compare(block, int(first.split()[1]), headers, body)
+            self.answer = None
         else:
+            assert self.answer is None, f"nothing answers what is before {block}"
             method, path, _ = first.split()
             self.answer = await self.ask(method, path, headers, body)
 
