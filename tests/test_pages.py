@@ -74,6 +74,15 @@ def rows(name: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@pytest.mark.parametrize("page", EVERY, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tables_are_of_one_kind(page: Path) -> None:
+    """Of three columns the first has names in every row, or in none: so telephones show them."""
+    for table in re.findall(r"(?:^\|.*\n)+", prose(page), re.MULTILINE):
+        found = [line.strip().strip("|").split("|") for line in table.splitlines()[2:]]
+        if {3} == {len(cells) for cells in found}:
+            assert 1 == len({"`" in cells[0] for cells in found}), table
+
+
 def codes() -> dict[str, int]:
     """Every problem code of the kernel and of first-party plugins, with its status."""
     sources = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
