@@ -13,6 +13,7 @@ import click
 from picoauth import banner
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
+from picoauth.doctor_cli import doctor
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.hooks import Plugin
 from picoauth.keys_cli import keys
@@ -225,6 +226,9 @@ def migrate(ctx: click.Context) -> None:
         count = len(statements)
         some = f"{count} migration{'' if count == 1 else 's'} applied"
         click.echo(f"{owner}: {some if count else 'up to date'}")
+
+
+cli.add_command(doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from picoauth import checks, oauth, published
+from picoauth import checks, oauth, published, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError
 from picoauth.factors import Payload
@@ -51,6 +51,7 @@ def routes(app: Application) -> Sequence[Route]:
         *Entrance(auth).routes(),
         *Account(auth).routes(),
         *oauth.routes(auth),
+        seen.route(auth),
     ]
 
 

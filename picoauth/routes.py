@@ -34,6 +34,8 @@ class Request:
     body: Any = None
     principal: Any = None
     """Whom the policy let in: an `Access` for `session` and `fresh`."""
+    peer: str | None = None
+    """Who connected, which may be a proxy: an address, or None for a unix socket."""
 
     @property
     def access(self) -> Access:

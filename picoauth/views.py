@@ -106,6 +106,7 @@ def incoming(scope: Any, path: dict[str, str]) -> Request:
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         path=path,
         query=quart.request.args,
+        peer=scope["client"][0] or None if scope.get("client") else None,
     )
 
 

@@ -92,7 +92,7 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "users", "keys", "plugins", "migrate"]
+OWN = ["init", "serve", "users", "keys", "plugins", "migrate", "doctor"]
 
 
 def test_help_without_settings(folder: Path) -> None:
@@ -376,7 +376,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  GET /quick, GET /shelf/{id}\n"
         "  tables:  shelf, shelf_books\n"
         "password  picoauth-password 0.1.0\n"
-        "  hooks:   commands, factors, lifespan, migrations, routes\n"
+        "  hooks:   checks, commands, factors, lifespan, migrations, routes\n"
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"

@@ -261,7 +261,7 @@ def test_nothing_names_a_registry_or_this_machine() -> None:
     words = ["pypi" + ".org", "pythonhosted" + ".org", "/ro" + "ot/", "/wo" + "rk/"]
     texts = [
         *SOURCES,
-        *(p for p in ROOT.glob("*.*") if p.name != ".git" and not p.name.startswith(".coverage")),
+        *(path for path in ROOT.glob("*.*") if not path.name.startswith((".coverage", ".git"))),
         *ROOT.glob("docs/*"),
         *ROOT.glob(".ci/*"),
         ROOT / "Makefile",
