@@ -68,6 +68,15 @@ def test_every_page_has_a_next_step(page: Path) -> None:
         assert 2 <= len(LINK.findall(last))
 
 
+def test_files_to_run_it_with_are_shown() -> None:
+    """The page about servers leads to each file of `docs/run`, and shows it whole."""
+    page = DOCS / "run-it.md"
+    text = page.read_text(encoding="utf-8")
+    for path in (DOCS / "run").iterdir():
+        assert path in {target for target, _ in links(page)}
+        assert f"{{literalinclude}} run/{path.name}\n" in text
+
+
 def rows(name: str) -> list[list[str]]:
     """The rows of all tables of a page, by cells."""
     lines = (line for line in prose(DOCS / name).splitlines() if line.startswith("| "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
@@ -292,6 +293,14 @@ def test_exposure_of_the_unit(tmp_path: Path) -> None:
     assert f"exposure level of {level}" in PAGE
 
 
+def used(path: Path) -> None:
+    """Register and log in over a unix socket."""
+    transport = httpx.HTTPTransport(uds=str(path))
+    with httpx.Client(transport=transport, base_url="http://localhost", timeout=PATIENCE) as client:
+        assert 201 == client.post("/auth/register", json=ANN).status_code
+        assert 200 == client.post("/auth/login", json=ANN).status_code
+
+
 REFUSING = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -310,14 +319,39 @@ def test_socket_activation_by_systemd() -> None:
         server = [sys.executable, "-c", REFUSING, PICOAUTH, "serve"]
         command = [activate, "-l", str(path), "--", *server]
         with running(command, folder, lambda _: path.is_socket()) as log:
-            transport = httpx.HTTPTransport(uds=str(path))
-            with httpx.Client(
-                transport=transport, base_url="http://localhost", timeout=PATIENCE
-            ) as client:
-                assert 201 == client.post("/auth/register", json=ANN).status_code
-                assert 200 == client.post("/auth/login", json=ANN).status_code
+            used(path)
             assert f"picoauth listens on unix:{path}\n" in log.read_text(encoding="utf-8")
             assert not (folder / "picoauth.sock").exists()
+
+
+LOCKED = """
+set -e
+mount --make-rprivate /
+mount --bind "$STATE" "$STATE"
+mount -o remount,bind,ro /
+if touch /etc/picoauth-was-here; then exit 9; fi 2> "$STATE/refused"
+exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
+"""
+
+
+def test_server_that_is_locked_in() -> None:
+    """It needs no network, no capability, and no place to write but its own: as the unit has it."""
+    activate, unshare, setpriv = (
+        program(name) for name in ("systemd-socket-activate", "unshare", "setpriv")
+    )
+    if os.geteuid():
+        pytest.skip("only root may take things away from a process in this way")
+    unit = (RUN / "picoauth.service").read_text(encoding="utf-8")
+    for line in ("ProtectSystem=strict", "PrivateNetwork=yes", "CapabilityBoundingSet="):
+        assert f"\n{line}\n" in unit
+    with short_folder() as folder:
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        path = folder / "handed.sock"
+        locked = ["bash", "-c", LOCKED.replace("setpriv", setpriv), "-", PICOAUTH, "serve"]
+        command = [activate, "-l", str(path), "-E", f"STATE={folder}", "--", unshare]
+        with running([*command, "--net", "--mount", *locked], folder, lambda _: path.is_socket()):
+            used(path)
+        assert "Read-only file system" in (folder / "refused").read_text(encoding="utf-8")
 
 
 def calls(name: str) -> set[str]:
@@ -340,12 +374,7 @@ def test_sandbox_of_the_unit() -> None:
         trace = folder / "trace"
         command = [strace, "-f", "-s", "0", "-o", str(trace), PICOAUTH, "serve"]
         with running(command, folder, lambda said: "/auth/login" in said):
-            transport = httpx.HTTPTransport(uds=f"{folder}/picoauth.sock")
-            with httpx.Client(
-                transport=transport, base_url="http://localhost", timeout=PATIENCE
-            ) as client:
-                assert 201 == client.post("/auth/register", json=ANN).status_code
-                assert 200 == client.post("/auth/login", json=ANN).status_code
+            used(folder / "picoauth.sock")
         text = trace.read_text(encoding="utf-8", errors="replace")
     made = set(re.findall(r"^\d+ +(\w+)\(", text, re.MULTILINE))
     as_root = {"fchown"}  # SQLite gives new files to the owner of the database, if it may
@@ -376,4 +405,4 @@ def test_address_under_uvicorn(flag: bool) -> None:  # noqa: FBT001
             token = client.post("/auth/login", json=ANN, headers=claim).json()["access_token"]
             bearer = {"Authorization": f"Bearer {token}"}
             [session] = client.get("/auth/sessions", headers=bearer).json()["sessions"]
-    assert session["address"] == ("127.0.0.1" if flag else "203.0.113.9")
+    assert ("127.0.0.1" if flag else "203.0.113.9") == session["address"]
