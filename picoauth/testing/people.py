@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
@@ -31,6 +31,9 @@ class Ceremony(ABC):
     From then on your factor takes part in every matrix and contract, also in the tests of
     those who combine it with theirs. There is one object per server, made on first use.
     """
+
+    completes: ClassVar[bool] = False
+    """Whether what it answers is a login by itself, as is a passkey that verified its user."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
