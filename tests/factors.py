@@ -250,11 +250,12 @@ class CodeCeremony(Ceremony):
 
     async def enrol(self, someone: Someone) -> None:
         enrolment = await someone.enrolment(self.factor)
-        row = f"insert into {self.factor} values (?, ?, '111111')"
-        await self.server.auth.database.write(Statement(row, (someone.user.id, enrolment.id)))
+        row = f"insert into {self.factor} values (?, ?, ?)"
+        args = (someone.user.id, enrolment.id, f"code of {someone.username}")
+        await self.server.auth.database.write(Statement(row, args))
 
     async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
-        return {self.factor: "111111"}
+        return {self.factor: f"code of {someone.username}"}
 
     async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
         return {self.factor: "222222"}
@@ -302,11 +303,11 @@ class PinCeremony(Ceremony):
 
     async def enrol(self, someone: Someone) -> None:
         enrolment = await someone.enrolment("pin")
-        row = Statement("insert into pin values (?, ?, '1234')", (someone.user.id, enrolment.id))
-        await self.server.auth.database.write(row)
+        args = (someone.user.id, enrolment.id, f"pin of {someone.username}")
+        await self.server.auth.database.write(Statement("insert into pin values (?, ?, ?)", args))
 
     async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
-        return {"username": someone.username, "pin": "1234"}
+        return {"username": someone.username, "pin": f"pin of {someone.username}"}
 
     async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
         return {"username": someone.username, "pin": "4321"}

@@ -2,15 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from picoauth import Auth, Database, Embedded, Limiter, SessionStore
+from picoauth import (
+    Auth,
+    Database,
+    Denied,
+    Embedded,
+    Factor,
+    Limiter,
+    Payload,
+    Plugin,
+    Proof,
+    SessionStore,
+    Situation,
+    hookimpl,
+)
 from picoauth.sqlsessions import SqlSessions
-from picoauth.testing.contracts import DatabaseContract, LimiterContract, SessionStoreContract
+from picoauth.testing import Ceremony
+from picoauth.testing.contracts import (
+    DatabaseContract,
+    FactorContract,
+    LimiterContract,
+    SessionStoreContract,
+)
 from picoauth.throttle import AccountLimiter
+from tests.factors import ALL, CEREMONIES, PLUGINS, KeyFactor, KeyPlugin
+
+
+class HeldKey(KeyFactor):
+    """A key that has to be enrolled."""
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        proof = await super().verify(situation, payload)
+        if self.name not in [e.factor for e in await self.auth.users.enrolments(proof.user.id)]:
+            raise Denied(self.refused)
+        return proof
+
+
+class HeldKeyPlugin(KeyPlugin):
+    """Offers such keys."""
+
+    @hookimpl
+    def factors(self) -> Sequence[Factor]:
+        return [HeldKey(self.auth)]
+
+
+@pytest.fixture
+def picoauth_settings() -> str:
+    return ALL
+
+
+@pytest.fixture
+def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
+    return {**PLUGINS, "key": HeldKeyPlugin}
+
+
+@pytest.fixture
+def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
+    return CEREMONIES
 
 
 class TestEmbedded(DatabaseContract):
@@ -47,3 +101,36 @@ class TestAccountLimiter(LimiterContract):
 
     def restarted(self, auth: Auth, limiter: Limiter) -> Limiter:
         return AccountLimiter(auth.database, auth.config.throttle, auth.now)
+
+
+class TestPin(FactorContract):
+    """A first factor that is typed."""
+
+    factor = "pin"
+
+
+class TestCode(FactorContract):
+    """A second factor of codes that are good once."""
+
+    factor = "code"
+    single_use = True
+
+
+class TestSpare(FactorContract):
+    """A fallback of codes that are good once."""
+
+    factor = "spare"
+    single_use = True
+
+
+class TestKey(FactorContract):
+    """A factor that starts logins, is a second one, and knows its user."""
+
+    factor = "key"
+    guessable = False
+
+
+class TestLink(FactorContract):
+    """A factor that everybody has, with a challenge."""
+
+    factor = "link"

@@ -106,11 +106,14 @@ class Someone:
     username: str
     notes: dict[str, Any] = field(default_factory=dict)
     """Where ceremonies keep what they need: secrets, keys."""
+    factors: list[str] = field(default_factory=list)
+    """The factors that she has, in the order in which she got them."""
 
     async def enrol(self, *factors: str) -> None:
         """Enrol factors, by their ceremonies."""
         for factor in factors:
             await self.server.ceremonies[factor].enrol(self)
+            self.factors.append(factor)
 
     async def enrolment(self, factor: str) -> Enrolment:
         """Write the kernel's row of a confirmed enrolment; for ceremonies."""
@@ -143,7 +146,7 @@ class Someone:
         asked = await self.server.ceremonies[factor].asks(self)
         if asked is None:
             return flow, {}
-        body = {**asked, **step(factor, flow)}
+        body = {**asked, **named(factor, flow)}
         path = "/auth/stepup/begin" if token else "/auth/login/begin"
         answer = await self.server.post(path, body, token=token)
         assert 200 == answer.status_code, answer.text
@@ -155,14 +158,18 @@ class Someone:
     ) -> httpx.Response:
         """Send what is to prove a factor, right or wrong."""
         path = "/auth/stepup" if token else "/auth/login"
-        return await self.server.post(path, {**payload, **step(factor, flow)}, token=token)
+        return await self.server.post(path, {**payload, **named(factor, flow)}, token=token)
 
     async def login(self, *factors: str) -> dict[str, Any]:
-        """Log in by these factors, one step each; answers the tokens."""
-        answer = await self.prove(factors[0])
-        for factor in factors[1:]:
-            assert 401 == answer.status_code, answer.text
-            answer = await self.prove(factor, answer.json()["flow"])
+        """Log in by these factors, or by all that she has, as far as they are asked for.
+
+        Answers the tokens.
+        """
+        first, *others = factors or self.factors
+        answer = await self.prove(first)
+        for factor in others:
+            if answer.status_code == 401:
+                answer = await self.prove(factor, answer.json()["flow"])
         assert 200 == answer.status_code, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
@@ -172,5 +179,5 @@ class Someone:
         return len(await self.server.auth.sessions.list(self.user.id))
 
 
-def step(factor: str, flow: str | None) -> dict[str, str]:
+def named(factor: str, flow: str | None) -> dict[str, str]:
     return {"factor": factor} if flow is None else {"factor": factor, "flow": flow}

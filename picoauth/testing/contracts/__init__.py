@@ -4,9 +4,18 @@ A contract is a class whose tests a subclass inherits, and whose fixtures it ove
 kernel's own parts pass the same ones.
 """
 
+from picoauth.testing.contracts.access import AccessContract
 from picoauth.testing.contracts.database import DatabaseContract
+from picoauth.testing.contracts.factor import FactorContract
 from picoauth.testing.contracts.limiter import LimiterContract
 from picoauth.testing.contracts.matrix import MatrixContract
 from picoauth.testing.contracts.sessions import SessionStoreContract
 
-__all__ = ["DatabaseContract", "LimiterContract", "MatrixContract", "SessionStoreContract"]
+__all__ = [
+    "AccessContract",
+    "DatabaseContract",
+    "FactorContract",
+    "LimiterContract",
+    "MatrixContract",
+    "SessionStoreContract",
+]

@@ -6,27 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from picoauth import Payload
-from picoauth.testing import PASSWORD, Ceremony, Server, Someone
-from picoauth_password.hashing import Stored
+from picoauth.testing import PASSWORD, Ceremony, Someone
 from picoauth_password.plugin import PasswordPlugin
 
 
 class PasswordCeremony(Ceremony):
-    """One password for all, hashed once for each server."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server)
-        self.plugin = server.auth.plugin(PasswordPlugin)
-        self.stored: Stored | None = None
+    """To each user a password of her own."""
 
     async def enrol(self, someone: Someone) -> None:
-        self.stored = self.stored or await self.plugin.hasher.hash(PASSWORD)
+        plugin = self.server.auth.plugin(PasswordPlugin)
+        stored = await plugin.hasher.hash(password(someone))
         enrolment = await someone.enrolment("password")
-        creating = self.plugin.passwords.creating(enrolment, self.stored)
-        await self.server.auth.database.write(creating)
+        await self.server.auth.database.write(plugin.passwords.creating(enrolment, stored))
 
     async def answer(self, someone: Someone, _: Mapping[str, Any]) -> Payload:
-        return {"username": someone.username, "password": PASSWORD}
+        return {"username": someone.username, "password": password(someone)}
 
     async def wrong(self, someone: Someone, _: Mapping[str, Any]) -> Payload:
-        return {"username": someone.username, "password": "not the password"}
+        return {"username": someone.username, "password": f"{password(someone)}!"}
+
+
+def password(someone: Someone) -> str:
+    return f"{PASSWORD} of {someone.username}"
