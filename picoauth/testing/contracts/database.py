@@ -109,6 +109,7 @@ class DatabaseContract(Contract):
                 sql = "select id, name, size from thing where id = ?"
                 found = await things.read(sql, (number,), slow=slow)
                 assert [(number, f"thing {number}", 1)] == found
+                assert [(number,)] == await things.read("select count(*) from thing", slow=slow)
         assert [] == await things.read("select id from thing where id = ?", (99,))
 
     async def test_every_statement_answers_its_rows(self, things: Database) -> None:
