@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -65,6 +65,16 @@ async def undone(auth: Auth, statements: Sequence[Statement]) -> None:
     """Write what joins a write that fails."""
     with pytest.raises(Conflict):
         await auth.database.write(*statements, NOTHING)
+
+
+def agree(expected: Mapping[Any, Any], got: Mapping[Any, Any]) -> None:
+    """Raises AssertionError with every cell of a table that is not as it should be."""
+    wrong = [
+        f"{cell}: {got[cell]!r}, not {want!r}"
+        for cell, want in expected.items()
+        if got[cell] != want
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 async def together(work: Iterable[Awaitable[T]]) -> list[T | BaseException]:
