@@ -4,6 +4,8 @@ import pytest
 
 from picoauth.testing import Server
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture
 def server(picoauth_server: Server) -> Server:

@@ -159,8 +159,9 @@ async def a_note(owner: Someone) -> Mapping[str, str]:
     return {"id": owner.username}
 
 
+ASKING = ("nobody", "user", "other user", "stale")
 TABLE = Table(
-    principals={**PRINCIPALS, "administrator": administrator},
+    principals={**{name: PRINCIPALS[name] for name in ASKING}, "administrator": administrator},
     policies={
         **POLICIES,
         "session": {**POLICIES["session"], "administrator": "401 invalid_token"},
@@ -245,7 +246,7 @@ async def test_who_is_wrongly_let_in(tmp_path: Path, kind: type[NotesPlugin], wr
         ),
         (
             NotesPlugin,
-            {"policies": POLICIES, "principals": PRINCIPALS},
+            {"policies": POLICIES},
             ["GET /notes: say in the fixture `policies` whom the policy administrator lets in"],
         ),
         (
