@@ -139,7 +139,7 @@ def copied(path: Path) -> list[Path]:
     sources = [path / "kernel", path / "password"]
     for source, where in zip(sources, (ROOT, ROOT / "plugins/picoauth-password"), strict=True):
         source.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "README.md", "LICENSE", "pytest_picoauth.py"):
             if (where / name).exists():
                 shutil.copy(where / name, source)
         for package in where.glob("picoauth*/__init__.py"):

@@ -80,16 +80,18 @@ class LdapFactor(Factor):
         return Proof(user=user, amr=("pwd",), enrolment_id=enrolled[self.name])
 
     async def join(self, name: str, caller: Caller) -> User:
-        """Make the user at the first login. Raises AuthError where somebody has the user name."""
+        """Make the user at the first login. Raises Denied where somebody has, or had, the name."""
         draft, own = self.auth.users.draft(username=name), identifier("ldap", name, verified=True)
         draft = replace(draft, identifiers=[own, *draft.identifiers])
         enrolled = [self.auth.users.enrolment(draft.user_id, self.name)]
         try:
             user, _ = await self.auth.users.register(draft, enrolments=enrolled, caller=caller)
         except AuthError as error:
-            if error.problem != problems.IDENTIFIER_TAKEN:
-                raise
-            raise Unavailable("another first login of the same person was faster") from error
+            if error.problem == problems.IDENTIFIER_TAKEN:
+                raise Unavailable("another first login of the person was faster") from error
+            if error.problem == problems.USERNAME_TAKEN:
+                raise Denied(self.refused) from error
+            raise
         return user
 
     async def ask(self, name: str, password: str) -> None:

@@ -49,6 +49,8 @@ allow bind_anon_dn
 database mdb
 suffix dc=example,dc=org
 directory {folder}/data
+rootdn cn=admin,dc=example,dc=org
+rootpw secret
 """
 PERSON = """\
 dn: {dn}

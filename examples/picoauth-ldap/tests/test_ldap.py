@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,9 @@ from picoauth import (
     hookimpl,
     identifier,
 )
-from picoauth.testing import Server, serving
+from picoauth.testing import Ceremony, Server, Someone, serving
+from picoauth.testing.contracts import FactorContract
+from picoauth_ldap import LdapPlugin
 
 SETTINGS = """
 plugins = ["ldap", "house"]
@@ -229,14 +231,14 @@ async def test_deleted_user_stays_out(server: Server) -> None:
     """The user name is retired with the user, so that the next login makes no other one."""
     await login(server)
     await server.auth.accounts.delete((await user(server)).id, Caller())
-    assert (409, "username_taken") == code_of(await login(server))
+    assert REFUSED == code_of(await login(server))
     assert 0 == await users(server)
 
 
 async def test_user_name_of_somebody(server: Server) -> None:
     """Nobody is handed an account that only has the same name."""
     await server.auth.users.register(server.auth.users.draft(username="ann"))
-    assert (409, "username_taken") == code_of(await login(server))
+    assert REFUSED == code_of(await login(server))
     assert 1 == await users(server)
 
 
@@ -264,6 +266,63 @@ async def test_two_first_logins(server: Server) -> None:
     assert DOWN == code_of(await login(server))
     assert DONE == code_of(await login(server))
     assert 1 == await users(server)
+
+
+class LdapCeremony(Ceremony):
+    """How a user of a test logs in: the directory knows each, with a password of their own."""
+
+    async def enrol(self, someone: Someone) -> None:
+        name, auth = someone.username, self.server.auth
+        connection = ldap.initialize(auth.plugin(LdapPlugin).settings.url)
+        connection.simple_bind_s("cn=admin,dc=example,dc=org", "secret")
+        person = {"objectClass": b"inetOrgPerson", "cn": b"x", "sn": b"x", "uid": name.encode()}
+        entry = {**person, "userPassword": self.password(someone).encode()}
+        with suppress(ldap.ALREADY_EXISTS):  # another test had somebody of the name
+            connection.add_s(f"uid={name},dc=example,dc=org", [*entry.items()])
+        own = identifier("ldap", name, verified=True)
+        naming = auth.users.naming(someone.user.id, own, auth.now())
+        await auth.database.write(naming)
+        await someone.enrolment("ldap")
+
+    def password(self, someone: Someone) -> str:
+        return f"the password of {someone.username}"
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"username": someone.username, "password": self.password(someone)}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"username": someone.username, "password": "another password"}
+
+
+class PinCeremony(Ceremony):
+    """Everybody has the one pin."""
+
+    async def enrol(self, someone: Someone) -> None:
+        await someone.enrolment("pin")
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"pin": "1234"}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"pin": "4321"}
+
+
+class TestContract(FactorContract):
+    """What every factor keeps to, tried by the kit."""
+
+    factor = "ldap"
+
+    @pytest.fixture
+    def picoauth_settings(self, slapd: Any) -> str:
+        return SETTINGS.format(url=f"ldap://127.0.0.1:{slapd.plain}")
+
+    @pytest.fixture
+    def picoauth_plugins(self) -> Mapping[str, type[Plugin[Any]]]:
+        return {"house": HousePlugin}
+
+    @pytest.fixture
+    def picoauth_ceremonies(self) -> Mapping[str, type[Ceremony]]:
+        return {"ldap": LdapCeremony, "pin": PinCeremony}
 
 
 # Without a directory.
