@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := pyproject.toml requirements.txt constraints.txt $(wildcard plugins/*/pyproject.toml)
+# What the example for directories is built with, and tested against: it is left out elsewhere.
+LDAP := $(and $(wildcard /usr/include/ldap.h),$(wildcard /usr/include/sasl/sasl.h),$(wildcard /usr/sbin/slapd))
+EXAMPLES := examples/picoauth-one-time-link $(if $(LDAP),examples/picoauth-ldap)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help:  ## show this help
@@ -41,8 +44,8 @@ $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
 	@$(PIP) --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.serve
-	@$(PIP) --editable '.[dev]'
+$(VENV)/.test: $(VENV)/.serve $(wildcard examples/*/pyproject.toml)
+	@$(PIP) --editable '.[dev]' $(EXAMPLES:%=--editable %)
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.serve

@@ -55,7 +55,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for source in (ROOT, ROOT / "plugins/picoauth-password"):
         copy = folder / source.name
         copy.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "README.md", "LICENSE", "pytest_picoauth.py"):
             if (source / name).exists():
                 shutil.copy(source / name, copy)
         for package in source.glob("picoauth*/__init__.py"):

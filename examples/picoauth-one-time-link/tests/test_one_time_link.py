@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +30,8 @@ from picoauth import (
     hookimpl,
 )
 from picoauth.cli import cli
-from picoauth.testing import Clock, Server, serving
+from picoauth.testing import Ceremony, Clock, Server, Someone, serving
+from picoauth.testing.contracts import FactorContract
 from picoauth_one_time_link import OneTimeLinkPlugin
 
 PAGE = "https://example.com/login"
@@ -280,6 +282,54 @@ async def test_events(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     assert ["OneTimeLinkMade", "LoginCompleted", "LoginFailed"] == names
     assert ticket not in caplog.text
     assert ticket.encode() not in b"".join(p.read_bytes() for p in server.folder.glob("*.db*"))
+
+
+class LinkCeremony(Ceremony):
+    """Everybody may be handed a link; who is gone still has the last one."""
+
+    async def enrol(self, someone: Someone) -> None:
+        someone.notes["ticket"] = await made(self.server, someone.username)
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        with suppress(ConfigError):
+            someone.notes["ticket"] = await made(self.server, someone.username)
+        return {"one-time-link": someone.notes["ticket"]}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"one-time-link": "kCsXTqVjJQJ5xGbSxdxMYJ0Xq1Vd0lGZyn2mVYh7iP8"}
+
+
+class PinCeremony(Ceremony):
+    """Everybody has the one pin."""
+
+    async def enrol(self, someone: Someone) -> None:
+        await someone.enrolment("pin")
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"pin": "1234"}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"pin": "4321"}
+
+
+class TestContract(FactorContract):
+    """What every factor keeps to, tried by the kit."""
+
+    factor = "one-time-link"
+    single_use = True
+    guessable = False
+
+    @pytest.fixture
+    def picoauth_settings(self) -> str:
+        return SETTINGS
+
+    @pytest.fixture
+    def picoauth_plugins(self) -> Mapping[str, type[Plugin[Any]]]:
+        return {"pin": PinPlugin}
+
+    @pytest.fixture
+    def picoauth_ceremonies(self) -> Mapping[str, type[Ceremony]]:
+        return {"one-time-link": LinkCeremony, "pin": PinCeremony}
 
 
 async def test_command(tmp_path: Path) -> None:
