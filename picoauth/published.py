@@ -11,7 +11,8 @@ from picoauth.routes import Reply, Request, Route
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-JWKS = {"Cache-Control": "public, max-age=300"}
+JWKS = 300
+"""Seconds for which the key set may be kept, where half of `key_overlap` is not less."""
 DOCUMENT = {"Content-Type": "application/jwt", "Cache-Control": "public, max-age=1"}
 STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 """The latter tells nginx to pass events on as they come."""
@@ -20,7 +21,9 @@ STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 def routes(auth: Auth) -> Sequence[Route]:
     async def jwks(_: Request) -> Reply:
         """The keys by which access tokens are verified (RFC 7517)."""
-        return Reply(auth.keys.published(), headers=JWKS)
+        kept = min(JWKS, auth.keys.overlap // 2)  # who keeps it knows each key before it signs
+        headers = {"Cache-Control": f"public, max-age={kept}"}
+        return Reply(auth.keys.published(), headers=headers)
 
     async def document(_: Request) -> Reply:
         """The sessions that ended, as a signed token; 404 under HS256."""
