@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,10 @@ def test_nothing_secret_in_the_image() -> None:
     """Only what the packages are made of is copied: no database, no secret, no history."""
     [building, final] = stages()
     copies = [part for line in rest(building, "COPY") for part in line.split()[:-1]]
-    ours = ["LICENSE", "README.md", "constraints.txt", "picoauth", "plugins", "pyproject.toml"]
-    assert ours == sorted(copies)
+    about = {"LICENSE", "README.md", "constraints.txt", "pyproject.toml"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    modules = {f"{name}.py" for name in project["tool"]["setuptools"].get("py-modules", ())}
+    assert sorted({*about, *modules, "picoauth", "plugins"}) == sorted(copies)
     assert ["--from=build /opt/picoauth /opt/picoauth"] == rest(final, "COPY")
     assert ["10001"] == rest(final, "USER")
     assert ["PICOAUTH_CONFIG=/data/picoauth.toml"] == rest(final, "ENV")
