@@ -20,6 +20,7 @@ from picoauth.keys_cli import keys
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
 from picoauth.tables import as_json
 from picoauth.template import first
@@ -202,6 +203,7 @@ def serve(ctx: click.Context) -> None:
 
 
 cli.add_command(users)
+cli.add_command(new_plugin)
 cli.add_command(keys)
 
 
