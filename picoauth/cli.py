@@ -200,7 +200,6 @@ def serve(ctx: click.Context) -> None:
 
 
 cli.add_command(users)
-cli.add_command(new_plugin)
 
 
 @cli.command()
@@ -222,6 +221,9 @@ def migrate(ctx: click.Context) -> None:
         count = len(statements)
         some = f"{count} migration{'' if count == 1 else 's'} applied"
         click.echo(f"{owner}: {some if count else 'up to date'}")
+
+
+cli.add_command(new_plugin)
 
 
 def main(arguments: list[str] | None = None) -> None:
