@@ -203,7 +203,6 @@ def serve(ctx: click.Context) -> None:
 
 
 cli.add_command(users)
-cli.add_command(new_plugin)
 cli.add_command(keys)
 
 
@@ -229,6 +228,7 @@ def migrate(ctx: click.Context) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(new_plugin)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -98,7 +98,7 @@ def names(name: str) -> Mapping[str, str]:
         "package": f"picoauth_{module}",
         "module": module,
         "kind": "".join(word.capitalize() for word in words),
-        "version": version("picoauth"),
+        "version": version("picoauth").partition("+")[0],  # a local part is no lower bound
     }
 
 

@@ -36,7 +36,8 @@ URL = re.compile(r"ldaps?://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?")
 CLEAR = re.compile(r"ldap://(127\.0\.0\.1|localhost|\[::1\])(:|/|$)")
 """Where a password may go without TLS: to this machine."""
 REFUSALS = (ldap.INVALID_CREDENTIALS, ldap.NO_SUCH_OBJECT, ldap.UNWILLING_TO_PERFORM)
-"""What directories say to a wrong password, of a name that is nobody's, of a locked account."""
+LOCKED = (ldap.CONSTRAINT_VIOLATION, ldap.INAPPROPRIATE_AUTH)
+"""What directories say to a wrong password, of a name that is nobody's, of who may not log in."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,9 @@ class LdapFactor(Factor):
         try:
             user, _ = await self.auth.users.register(draft, enrolments=enrolled, caller=caller)
         except AuthError as error:
-            if error.problem == problems.IDENTIFIER_TAKEN:
-                raise Unavailable("another first login of the person was faster") from error
-            if error.problem == problems.USERNAME_TAKEN:
-                raise Denied(self.refused) from error
-            raise
+            faster = Unavailable("another first login of the person was faster")
+            why = {problems.IDENTIFIER_TAKEN: faster, problems.USERNAME_TAKEN: Denied(self.refused)}
+            raise why.get(error.problem, error) from None
         return user
 
     async def ask(self, name: str, password: str) -> None:
@@ -99,7 +98,7 @@ class LdapFactor(Factor):
         asked = asyncio.get_running_loop().run_in_executor(self.pool, self.bind, name, password)
         try:
             await asyncio.wait_for(asked, self.settings.timeout)
-        except REFUSALS as error:
+        except (*REFUSALS, *LOCKED) as error:
             raise Denied(self.refused) from error
         except (ldap.LDAPError, TimeoutError) as error:
             logging.getLogger("picoauth_ldap").warning("the directory gives no answer: %r", error)
