@@ -7,7 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from picoauth.testing import Server, serving
+import pytest
+
+from picoauth import testing
+from picoauth.testing import Server, contracts, serving
+from picoauth.testing.authenticator import Authenticator
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -41,3 +45,23 @@ async def test_login_of_the_http_page(server: Server) -> None:
     text = (DOCS / "http.md").read_text(encoding="utf-8")
     [named] = re.findall(r"It answers `\{(.*?)\}`", text)
     assert set(json.loads(f"[{named}]")) == set(answer.json())
+
+
+def test_project_of_the_testing_page(pytester: pytest.Pytester) -> None:
+    """The files on the page are a project whose tests pass, without a warning."""
+    text = (DOCS / "testing.md").read_text(encoding="utf-8")
+    files = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", text, re.DOTALL)
+    assert 8 == len(files) == text.count("```python")
+    pytester.makepyfile(**dict(files))
+    options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
+    arguments = [argument for option in options for argument in ("-o", option)]
+    result = pytester.runpytest_subprocess("-W", "error", *arguments)
+    outcomes = result.parseoutcomes()
+    assert {"passed", "skipped"} == outcomes.keys(), result.stdout.str()
+
+
+def test_testing_page_names_the_kit() -> None:
+    """The page names everything that is public in the kit."""
+    text = (DOCS / "testing.md").read_text(encoding="utf-8")
+    names = [*testing.__all__, *contracts.__all__, *vars(Authenticator())]
+    assert [name for name in names if name not in text] == []

@@ -59,7 +59,10 @@ async def half_logged_in(someone: Someone) -> Headers:
             await someone.enrol(second)
             answer = await someone.prove(someone.factors[0])
             return bearer(answer.json()["flow"])
-    answer = await server.post("/auth/login/begin", {"factor": server.starters[0]})
+    factor = someone.factors[0]
+    ceremony = server.ceremonies[factor]
+    asked = await ceremony.asks(someone) or await ceremony.answer(someone, {})
+    answer = await server.post("/auth/login/begin", {**asked, "factor": factor})
     return bearer(answer.json()["flow"])
 
 
