@@ -36,6 +36,7 @@ from picoauth.testing.contracts.access import (
     PRINCIPALS,
     THINGS,
     Table,
+    with_principal,
 )
 from tests.factors import CEREMONIES, PLUGINS
 from tests.mutants import fails, run
@@ -163,9 +164,9 @@ ASKING = ("nobody", "user", "other user", "stale")
 TABLE = Table(
     principals={**{name: PRINCIPALS[name] for name in ASKING}, "administrator": administrator},
     policies={
-        **POLICIES,
-        "session": {**POLICIES["session"], "administrator": "401 invalid_token"},
-        "fresh": {**POLICIES["fresh"], "administrator": "401 invalid_token"},
+        **with_principal(
+            POLICIES, "administrator", session="401 invalid_token", fresh="401 invalid_token"
+        ),
         "administrator": {"*": "403 forbidden", "administrator": LET_IN},
     },
     open_routes=(),

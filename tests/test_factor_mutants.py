@@ -26,7 +26,7 @@ from picoauth import (
     problems,
 )
 from picoauth.sufficiency import Sufficiency
-from picoauth.testing import Server, serving
+from picoauth.testing import Server, Someone, serving
 from picoauth.testing.contracts import FactorContract, MatrixContract
 from picoauth.testing.contracts.factor import Bench
 from tests.factors import (
@@ -36,6 +36,7 @@ from tests.factors import (
     CodePlugin,
     LinkFactor,
     LinkPlugin,
+    PinCeremony,
     PinFactor,
     PinPlugin,
 )
@@ -136,6 +137,25 @@ class Complete(PinFactor):
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         return replace(await super().verify(situation, payload), complete=True)
+
+
+class Deep(PinFactor):
+    """Has a pin that lies a little deeper, and believes that it is one."""
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        pin = payload.get("pin")
+        if not isinstance(pin, dict):
+            raise AuthError(problems.INVALID_BODY)
+        inner = {"pin": pin["typed"], "at": pin.get("at", "now").strip()}
+        return await super().verify(situation, inner)
+
+
+class DeepCeremony(PinCeremony):
+    """Types such a pin."""
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        payload = await super().answer(someone, challenge)
+        return {**payload, "pin": {"typed": payload["pin"], "at": "now"}}
 
 
 class Reusable(CodeFactor):
@@ -328,3 +348,14 @@ async def test_factor_without_a_ceremony(tmp_path: Path) -> None:
         )
         with pytest.raises(LookupError, match=exactly(sentence)):
             await server.join("code")
+
+
+async def test_members_inside_of_members(tmp_path: Path) -> None:
+    """Something odd deep inside is no fault of the server, whether it matters or not."""
+    made, ceremonies = offering(PinPlugin, Deep), {**CEREMONIES, "pin": DeepCeremony}
+    plugins = {**PLUGINS, "pin": made}
+    async with serving(
+        tmp_path, 'plugins = ["pin"]', plugins=plugins, ceremonies=ceremonies
+    ) as server:
+        with pytest.raises(AssertionError, match="internal_error"):
+            await run(OfPin(), "test_nothing_proves_nothing", bench=Bench(server, "pin"))

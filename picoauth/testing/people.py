@@ -55,7 +55,8 @@ class Ceremony(ABC):
     async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
         """What a client sends to prove the factor; no member more than it takes.
 
-        `challenge` is what the server answered to `asks`, and empty where that is None.
+        `challenge` is what the server answered to `asks`, and empty where that is None. It may
+        be somebody else's: send what an attacker would, who has this user's secrets.
         """
 
     @abstractmethod

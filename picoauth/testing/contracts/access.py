@@ -115,6 +115,17 @@ POLICIES: Mapping[str, Expectations] = {
 }
 """What the kernel's policies answer. A project adds those of its guards."""
 
+
+def with_principal(
+    policies: Mapping[str, Expectations], name: str, **gets: str
+) -> Mapping[str, Expectations]:
+    """The policies with one principal more: `session="401 invalid_token"` is what it gets of one."""
+    return {
+        policy: {**expectations, name: gets[policy]} if policy in gets else expectations
+        for policy, expectations in policies.items()
+    }
+
+
 OPEN = frozenset(
     {
         "GET /health-check",
