@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from picoauth.checks import Check
+from picoauth.checks import LEVELS, Check
 from picoauth.database import Database
 from picoauth.endpoints import RESERVED
 from picoauth.factors import Factor
@@ -128,6 +128,7 @@ MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "policy": lambda value: isinstance(value, str),
     "body": is_body,
     "run": callable,
+    "level": lambda value: value in LEVELS,
     "every": lambda value: type(value) is int and value > 0,
 }
 WHOLE = {"routes": "routes", "edge": "edge routes", "checks": "checks", "jobs": "jobs"}

@@ -43,8 +43,9 @@ class Application:
                 self.stopping()
 
     def stopping(self) -> None:
-        """Not ready from now on; requests are still answered."""
+        """Not ready from now on; requests are still answered, but no stream goes on."""
         self.ready = False
+        self.auth.feed.close()
 
     def on(self, listener: Listener) -> Asgi:
         """The application as one listener has it; starting and stopping is another's business."""

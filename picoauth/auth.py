@@ -19,6 +19,7 @@ from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError
 from picoauth.events import Caller
 from picoauth.factors import Factor
+from picoauth.feed import Feed
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
 from picoauth.jobs import Jobs
@@ -28,6 +29,7 @@ from picoauth.mail import Mailer, Sender
 from picoauth.mint import Login
 from picoauth.plugins import SLOTS, Plugins, stop
 from picoauth.problems import STEPUP_NEEDED
+from picoauth.resource_servers import ResourceServers
 from picoauth.revocations import Revocations
 from picoauth.rotation import Rotation
 from picoauth.sessions import Session, SessionStore
@@ -69,8 +71,10 @@ class Auth:
         self.tickets = Tickets(self.database, self.now, random)
         self.users = Users(self.events, self.secrets, self.now, self.check_registration)
         self.revocations = Revocations(self.database, self.now)
-        self.keys = Keys(self.database, self.secrets, config.tokens.algorithm, self.now)
+        self.keys = Keys(self.database, self.secrets, config.tokens, self.now)
+        self.resource_servers = ResourceServers(self.database, self.now, random)
         self.tokens = Tokens(config, self.secrets, self.keys, self.revocations, self.now)
+        self.feed = Feed(config.public_url, self.keys, self.revocations, self.now)
         self.default_limiter = AccountLimiter(self.database, config.throttle, self.now)
         self.jobs = Jobs(self.database, self.now, monotonic)
         self.accounts = Accounts(self)
@@ -165,7 +169,7 @@ class Auth:
                     with blaming(self.plugins.origins[name], "fails in lifespan"):
                         await stack.enter_async_context(context)
             tasks = [
-                asyncio.create_task(self.revocations.forever(self.keys.refresh)),
+                asyncio.create_task(self.revocations.forever(self.keys.refresh, self.feed.look)),
                 asyncio.create_task(self.jobs.forever()),
             ]
             try:

@@ -13,14 +13,17 @@ import click
 from picoauth import banner
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
+from picoauth.doctor_cli import doctor
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.hooks import Plugin
+from picoauth.keys_cli import keys
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
 from picoauth.shapes import suggest
+from picoauth.tables import as_json
 from picoauth.template import first
-from picoauth.users_cli import as_json, users
+from picoauth.users_cli import users
 
 OURS = (
     click.ClickException,
@@ -199,6 +202,7 @@ def serve(ctx: click.Context) -> None:
 
 
 cli.add_command(users)
+cli.add_command(keys)
 
 
 @cli.command()
@@ -220,6 +224,9 @@ def migrate(ctx: click.Context) -> None:
         count = len(statements)
         some = f"{count} migration{'' if count == 1 else 's'} applied"
         click.echo(f"{owner}: {some if count else 'up to date'}")
+
+
+cli.add_command(doctor)
 
 
 def main(arguments: list[str] | None = None) -> None:

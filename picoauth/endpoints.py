@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from picoauth import checks
+from picoauth import checks, oauth, published, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError
 from picoauth.factors import Payload
@@ -44,7 +44,15 @@ RESERVED = frozenset({"factor", "flow", "session"})
 
 
 def routes(app: Application) -> Sequence[Route]:
-    return [*Server(app).routes(), *Entrance(app.auth).routes(), *Account(app.auth).routes()]
+    auth = app.auth
+    return [
+        *Server(app).routes(),
+        *published.routes(auth),
+        *Entrance(auth).routes(),
+        *Account(auth).routes(),
+        *oauth.routes(auth),
+        seen.route(auth),
+    ]
 
 
 class Server:
@@ -57,7 +65,6 @@ class Server:
     def routes(self) -> Sequence[Route]:
         return [
             Route(method="GET", path="/health-check", handler=self.health, policy="public"),
-            Route(method="GET", path="/.well-known/jwks.json", handler=self.jwks, policy="public"),
         ]
 
     async def health(self, request: Request) -> Reply:
@@ -71,10 +78,6 @@ class Server:
         failing = not ready if asked == "ready" else asked in wrong
         body = {"status": "ok" if ready else "degraded", "ready": ready, "problems": wrong}
         return Reply(body, 503 if failing else 200)
-
-    async def jwks(self, _: Request) -> Reply:
-        cache = {"Cache-Control": "public, max-age=300"}
-        return Reply(self.auth.keys.published(), headers=cache)
 
 
 class Entrance:

@@ -140,6 +140,22 @@ class AccessRefused(Event):
     code: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class SigningKeyAdded(Event):
+    """A key was published, which signs from `signs_at` on (seconds since 1970)."""
+
+    key_id: str
+    algorithm: str
+    signs_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningKeyRetired(Event):
+    """A key is accepted no more, and all that it signed."""
+
+    key_id: str
+
+
 @dataclass(frozen=True)
 class Addition:
     """What a plugin adds to a write by its `record` hook; `reply` goes into the answer."""

@@ -19,11 +19,15 @@ LONGEST = 4096
 """Bytes of a token; longer ones are refused unread (K-4)."""
 
 
-def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
-    """A token with exactly this header, signed. Raises ConfigError for one over 4 KiB."""
+def signed(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
+    """Claims of any size under exactly this header, signed."""
     payload = json.dumps(claims, separators=(",", ":")).encode()
-    algorithm = header["alg"]
-    token = serialize_compact(dict(header), payload, key, registry=pinned(algorithm))
+    return serialize_compact(dict(header), payload, key, registry=pinned(header["alg"]))
+
+
+def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
+    """A token, signed. Raises ConfigError for one over 4 KiB."""
+    token = signed(key, header, claims)
     if len(token) > LONGEST:
         raise ConfigError(
             "Plugins add so many claims that tokens grow over 4 KiB: have them add fewer."
@@ -34,8 +38,8 @@ def sign(key: Key, header: Mapping[str, str], claims: Mapping[str, Any]) -> str:
 def opened(token: str, key: Key, algorithm: str) -> dict[str, Any]:
     """The claims of a token that this key signed. Raises Denied."""
     try:
-        signed = deserialize_compact(token, key, registry=pinned(algorithm))
-        claims = json.loads(signed.payload or b"")
+        opened = deserialize_compact(token, key, registry=pinned(algorithm))
+        claims = json.loads(opened.payload or b"")
     except (JoseError, ValueError) as error:
         raise invalid() from error
     if not isinstance(claims, dict):

@@ -1,29 +1,59 @@
-"""Signing keys of access tokens: made, sealed at rest, loaded by every process, published."""
+"""Signing keys of access tokens: sealed at rest, loaded by every process, published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey
+from joserfc.jwk import Key
 from joserfc.util import json_b64encode
 
-from picoauth.database import Database, Statement
+from picoauth.database import Database, Row, Statement
+from picoauth.keymaterial import Material, made, parse
 from picoauth.secrets import Place, Secrets
+from picoauth.settings import LONGEST_ACCESS, TokenSettings
 
 TYPE = "at+jwt"
-CURVES = {"ES256": "P-256", "ES512": "P-521"}
+MARGIN = 60
+"""Seconds that a key is still accepted after the last token that it can have signed."""
+
+ACTIVE = """
+    select id, algorithm, created_at, signs_at, retires_at, sealed from signing_keys
+     where retires_at is null or retires_at > ?
+     order by retires_at is null, signs_at, created_at, id
+"""
+
+ADD = """
+    insert into signing_keys (id, algorithm, created_at, signs_at, sealed) select ?, ?, ?, ?, ?
+"""
+
+# One that still waits has signed nothing: it goes at once, and never gets to sign.
+DROP = """
+    delete from signing_keys
+     where signs_at > ? and id <> ? and exists (select 1 from signing_keys where id = ?)
+"""
+
+# The tokens of the old ones are good until their end, whatever their life was set to.
+SUPERSEDE = """
+    update signing_keys set retires_at = ?
+     where retires_at is null and id <> ? and exists (select 1 from signing_keys where id = ?)
+"""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key and the one algorithm that it is for (K-1)."""
+    """A key and the one algorithm that it is for (K-1). Times are seconds since 1970.
+
+    It is published at once, signs from `signs_at` on, and is accepted until `retires_at`.
+    """
 
     id: str
     algorithm: str
     created_at: int
+    signs_at: int
+    retires_at: int | None
     key: Key = field(repr=False)
 
     @property
@@ -49,55 +79,79 @@ class SigningKey:
 
 
 class Keys:
-    """All keys whose tokens are accepted, newest last; the newest of the set algorithm signs."""
+    """All keys whose tokens are accepted, in the order in which they sign."""
 
     def __init__(
-        self, database: Database, secrets: Secrets, algorithm: str, now: Callable[[], int]
+        self,
+        database: Database,
+        secrets: Secrets,
+        settings: TokenSettings,
+        now: Callable[[], int],
     ) -> None:
         self.database = database
         self.secrets = secrets
-        self.algorithm = algorithm
+        self.algorithm = settings.algorithm
+        self.overlap = settings.key_overlap
         self.now = now
         self.active: dict[str, SigningKey] = {}
         self.by_header: dict[str, SigningKey] = {}
 
     @property
     def signing(self) -> SigningKey:
-        return [key for key in self.active.values() if key.algorithm == self.algorithm][-1]
+        """The one that no other supersedes; while it still waits, the one before it."""
+        keys, now = list(self.active.values()), self.now()
+        due = [key for key in keys if key.signs_at <= now]
+        return (due or keys)[-1]
 
     async def ensure(self) -> None:
-        """Load the keys, and make one where there is none of the algorithm that is set.
+        """Load the keys, and make one unless the newest is of the algorithm that is set.
 
+        It signs at once where it is the very first. Where the algorithm was changed, the old
+        key goes on meanwhile, since nobody who verifies knows the new one yet.
         Opening them shows that the root secret is the right one. Raises ConfigError.
         """
         await self.refresh()
-        if not any(key.algorithm == self.algorithm for key in self.active.values()):
-            await self.database.write(self.making())
+        newest = [key for key in self.active.values() if key.retires_at is None]
+        if not any(key.algorithm == self.algorithm for key in newest):
+            now = self.now()
+            new = made(self.algorithm, self.secrets.random)
+            signs_at = now + self.overlap if newest else now
+            unless = "algorithm = ? and retires_at is null"
+            await self.database.write(*self.adding(new, signs_at, unless, self.algorithm))
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Load keys that are new, and drop those that are gone."""
-        rows = await self.database.read(
-            "select id, algorithm, created_at, sealed from signing_keys order by created_at, id"
-        )
-        self.active = {row[0]: self.active.get(row[0]) or self.opened(*row) for row in rows}
+        """Load keys that are new, and drop those that are gone or retired."""
+        rows = await self.database.read(ACTIVE, (self.now(),))
+        self.active = {row[0]: self.known(row) for row in rows}
         self.by_header = {key.encoded_header: key for key in self.active.values()}
 
-    def opened(self, key_id: str, algorithm: str, created_at: int, sealed: bytes) -> SigningKey:
-        raw = self.secrets.open(place(key_id, algorithm), sealed)
-        return SigningKey(key_id, algorithm, created_at, parse(algorithm, raw))
+    def known(self, row: Row) -> SigningKey:
+        """One that is in memory is not opened again, whatever became of its times."""
+        key_id, algorithm, created_at, signs_at, retires_at, sealed = row
+        known = self.active.get(key_id)
+        if known and (signs_at, retires_at) == (known.signs_at, known.retires_at):
+            return known
+        key = known.key if known else self.opened(key_id, algorithm, sealed)
+        return SigningKey(key_id, algorithm, created_at, signs_at, retires_at, key)
 
-    def making(self) -> Statement:
-        """One of several processes that start at once makes the key."""
-        key_id = self.secrets.random(9).hex()
-        sealed = self.secrets.seal(
-            place(key_id, self.algorithm), generate(self.algorithm, self.secrets)
-        )
-        sql = """
-            insert into signing_keys (id, algorithm, created_at, sealed) select ?, ?, ?, ?
-             where not exists (select 1 from signing_keys where algorithm = ?)
-        """
-        return Statement(sql, (key_id, self.algorithm, self.now(), sealed, self.algorithm))
+    def opened(self, key_id: str, algorithm: str, sealed: bytes) -> Key:
+        return parse(algorithm, self.secrets.open(place(key_id, algorithm), sealed))
+
+    def adding(
+        self, new: Material, signs_at: int, unless: str, *args: str | int
+    ) -> Sequence[Statement]:
+        """Add a key, unless there is one of which this is true; it supersedes all others."""
+        sealed = self.secrets.seal(place(new.id, new.algorithm), new.raw)
+        retires_at = signs_at + LONGEST_ACCESS + MARGIN
+        row = (new.id, new.algorithm, self.now(), signs_at, sealed)
+        return [
+            Statement(
+                f"{ADD} where not exists (select 1 from signing_keys where {unless})", (*row, *args)
+            ),
+            Statement(DROP, (self.now(), new.id, new.id)),
+            Statement(SUPERSEDE, (retires_at, new.id, new.id)),
+        ]
 
     def published(self) -> dict[str, Any]:
         """The JWK set (RFC 7517, section 5): public parts only."""
@@ -109,15 +163,6 @@ def place(key_id: str, algorithm: str) -> Place:
     return Place("signing_keys", "sealed", f"{key_id} {algorithm}")
 
 
-def generate(algorithm: str, secrets: Secrets) -> bytes:
-    """A new private key as PKCS #8, or 32 random bytes for HS256."""
-    if algorithm == "HS256":
-        return secrets.random(32)
-    if algorithm == "EdDSA":
-        return OKPKey.generate_key("Ed25519").as_pem(private=True)
-    return ECKey.generate_key(CURVES[algorithm]).as_pem(private=True)
-
-
-def parse(algorithm: str, raw: bytes) -> Key:
-    kinds: Mapping[str, type[Key]] = {"HS256": OctKey, "EdDSA": OKPKey}
-    return kinds.get(algorithm, ECKey).import_key(raw)
+def cleaning(now: int) -> Statement:
+    """What signs and verifies no more is erased; an hour late, for clocks that lag."""
+    return Statement("delete from signing_keys where retires_at < ?", (now - 3600,))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth.errors import AuthError, Denied
 from picoauth.problems import AMBIGUOUS_TOKEN, FORBIDDEN, TOKEN_MISSING
+from picoauth.resource_servers import ResourceServer
 from picoauth.routes import Guard, Request
 from picoauth.tokens import Access
 
@@ -25,6 +26,7 @@ class Policies:
             "flow": self.anybody,  # the handler takes the ticket, which is the credential
             "session": self.session,
             "fresh": self.fresh,
+            "resource_server": self.resource_server,
         }
 
     async def anybody(self, request: Request) -> Any:
@@ -38,6 +40,9 @@ class Policies:
         access = await self.session(request)
         await self.auth.require_fresh(access)
         return access
+
+    async def resource_server(self, request: Request) -> ResourceServer:
+        return await self.auth.resource_servers.check(request.headers.get("authorization"))
 
 
 def bearer(header: str | None) -> str:

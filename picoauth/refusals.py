@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Any
 
 from picoauth.errors import AuthError, Conflict, Unavailable
 from picoauth.problems import CONFLICT, INTERNAL_ERROR, UNAVAILABLE
@@ -18,14 +19,30 @@ EXPECTED = {
 """Headers that come with a status, unless the refusal has its own (RFC 9110, RFC 6585)."""
 
 
+OAUTH = {401: "invalid_client", 403: "access_denied", 500: "server_error"}
+"""OAuth's words for a status; other client errors are `invalid_request` (RFC 6749, 4.1.2.1, 5.2)."""
+
+
 def problem(
-    error: BaseException, request_id: str | None
+    error: BaseException, request_id: str | None, *, oauth: bool = False
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body; of an unknown error they tell nothing, and the log everything."""
     refusal = worded(error)
     if refusal is None:
         log.error("request %s failed", request_id, exc_info=error)
         refusal = AuthError(INTERNAL_ERROR)
+    members, content = (as_oauth if oauth else as_problem)(refusal, request_id)
+    own = {name.lower(): value for name, value in refusal.headers.items()}
+    status = refusal.problem.status
+    headers = {"content-type": content, **EXPECTED.get(status, {}), **own}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    try:
+        return status, encoded, json.dumps(members).encode()
+    except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
+        return problem(unfit, request_id, oauth=oauth)
+
+
+def as_problem(refusal: AuthError, request_id: str | None) -> tuple[dict[str, Any], str]:
     p = refusal.problem
     members = {
         "type": "about:blank",
@@ -37,14 +54,21 @@ def problem(
         **({"request_id": request_id} if request_id else {}),
         **refusal.extra,
     }
-    own = {name.lower(): value for name, value in refusal.headers.items()}
-    content = {"content-type": "application/problem+json"}
-    headers = {**content, **EXPECTED.get(p.status, {}), **own}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    try:
-        return p.status, encoded, json.dumps(members).encode()
-    except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
-        return problem(unfit, request_id)
+    return members, "application/problem+json"
+
+
+def as_oauth(refusal: AuthError, request_id: str | None) -> tuple[dict[str, Any], str]:
+    """With our `code` beside OAuth's `error`; a refusal may bring its own `error` along."""
+    p = refusal.problem
+    busy, words = p.status in (429, 503), " ".join(filter(None, (p.title, refusal.detail)))
+    members = {
+        "error": "temporarily_unavailable" if busy else OAUTH.get(p.status, "invalid_request"),
+        "error_description": words.replace('"', "'"),  # which has no quotes, RFC 6749, 5.2
+        "code": p.code,
+        **({"request_id": request_id} if request_id else {}),
+        **refusal.extra,
+    }
+    return members, "application/json"
 
 
 def worded(error: BaseException) -> AuthError | None:

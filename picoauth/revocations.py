@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from picoauth.database import Database, Statement
@@ -12,6 +12,8 @@ from picoauth.errors import Denied, Unavailable
 from picoauth.problems import SESSION_ENDED
 
 Learn: TypeAlias = Callable[[], Awaitable[None]]
+Ended: TypeAlias = Mapping[str, int]
+"""Ids of sessions, with the time until which something of theirs could be accepted."""
 
 log = logging.getLogger("picoauth.revocations")
 OVERLAP = 15
@@ -22,6 +24,9 @@ PAUSE = 0.4
 """Seconds between two polls."""
 STALE = 5
 """Seconds without a successful poll after which the list counts as stale."""
+NEWEST = """
+    select session_id, expires_at, seq from revocations where revoked_at >= ? and expires_at > ?
+"""
 
 
 class Revocations:
@@ -31,6 +36,10 @@ class Revocations:
         self.database = database
         self.now = now
         self.ended: dict[str, int] = {}
+        self.listeners: list[Callable[[Ended], None]] = []
+        """Told of what is newly known."""
+        self.seq = 0
+        """Of the newest that is known; rises with each write that ends a session."""
         self.looked_at = 0
         self.read_whole_at = 0
 
@@ -43,14 +52,18 @@ class Revocations:
         """Learn what was revoked, here or by another process. Nothing is ever unlearnt early."""
         now = self.now()
         whole = abs(now - self.read_whole_at) >= WHOLE
-        sql = "select session_id, expires_at from revocations where revoked_at >= ? and expires_at > ?"
         since = 0 if whole else min(self.looked_at, now) - OVERLAP
-        rows = await self.database.read(sql, (since, now), slow=whole)
-        self.ended.update(rows)
+        rows = await self.database.read(NEWEST, (since, now), slow=whole)
+        fresh = {session_id: end for session_id, end, _ in rows if session_id not in self.ended}
+        self.ended.update(fresh)
+        self.seq = max([self.seq, *(seq for _, _, seq in rows)])
         self.looked_at = now
         if whole:
             self.read_whole_at = now
             self.ended = {session_id: end for session_id, end in self.ended.items() if end > now}
+        if fresh:
+            for listener in self.listeners:
+                listener(fresh)
 
     async def forever(self, *also: Learn) -> None:
         """Poll for ever, with whatever `also` must be as fresh. No failure ends it."""
@@ -81,4 +94,9 @@ async def attempt(learn: Learn, failing: set[Learn]) -> None:
 
 
 def cleaning(now: int) -> Statement:
-    return Statement("delete from revocations where expires_at < ?", (now - 3600,))
+    """The newest stays, so that the next one has a higher number."""
+    sql = """
+        delete from revocations
+         where expires_at < ? and seq < (select max(seq) from revocations)
+    """
+    return Statement(sql, (now - 3600,))

@@ -48,6 +48,12 @@ class Rotation:
         await self.stolen(session, caller)
         raise Denied(SESSION_ENDED)
 
+    def current(self, session: Session, generation: int) -> bool:
+        """Whether a refresh token of this generation would be taken, as far as that shows."""
+        spent = session.generation - generation
+        lately = self.now() - session.rotated_at < self.window
+        return spent == 0 or (spent == 1 and lately)
+
     async def stolen(self, session: Session, caller: Caller) -> None:
         """End the session and say so, once, however often the spent token comes at once."""
         event = RefreshReused(

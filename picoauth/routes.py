@@ -34,6 +34,8 @@ class Request:
     body: Any = None
     principal: Any = None
     """Whom the policy let in: an `Access` for `session` and `fresh`."""
+    peer: str | None = None
+    """Who connected, which may be a proxy: an address, or None for a unix socket."""
 
     @property
     def access(self) -> Access:
@@ -48,7 +50,10 @@ class Reply:
     """What a handler answers."""
 
     body: Any = None
-    """JSON; or bytes, of the `Content-Type` that `headers` say; or None for nothing."""
+    """JSON; or bytes, of the `Content-Type` that `headers` say; or None for nothing.
+
+    Bytes may also come one after the other, from an async iterator: a stream.
+    """
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +77,8 @@ class Route:
     listener: Listener = "public"
     status: int = 200
     problems: Sequence[Problem] = ()
+    errors: Literal["problem", "oauth"] = "problem"
+    """How refusals are written: as problem details, or as OAuth's (RFC 6749, section 5.2)."""
     summary: str = ""
     example: Mapping[str, Any] = field(default_factory=dict)
 

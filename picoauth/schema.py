@@ -87,4 +87,13 @@ KERNEL = (
     """,
     "create index throttle_time on throttle (updated_at)",
     "create table jobs (name text primary key, next_at integer not null)",
+    "alter table signing_keys add column signs_at integer not null default 0",
+    "alter table signing_keys add column retires_at integer",
+    "alter table revocations add column seq integer not null default 0",
+    "create index revocations_seq on revocations (seq)",
+    """
+    create table resource_servers (
+        name text primary key, hash blob not null unique, created_at integer not null
+    )
+    """,
 )

@@ -74,6 +74,11 @@ class TokenSettings:
     audience: str | None = described(
         "`aud` of access tokens; `public_url` if unset.", default=None, least=1
     )
+    key_overlap: Seconds = described(
+        "A new signing key is published so long before it signs.",
+        default=Seconds(600),
+        least=10,
+    )
     access_life: Seconds = described(
         "Life of an access token.", default=Seconds(600), least=10, most=LONGEST_ACCESS
     )

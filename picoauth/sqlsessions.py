@@ -42,8 +42,9 @@ CHANGE = """
 # signing under way right now and its life that of older settings; and a stateless refresh
 # token, whose session's idle end is its absolute one.
 REVOKE = """
-    insert into revocations (session_id, revoked_at, expires_at)
-    select id, ?, case when idle_at = expires_at and expires_at > ? then expires_at else ? end
+    insert into revocations (session_id, revoked_at, expires_at, seq)
+    select id, ?, case when idle_at = expires_at and expires_at > ? then expires_at else ? end,
+           (select coalesce(max(seq), 0) + 1 from revocations)
       from sessions where ended_at is null and {which}
         on conflict (session_id) do nothing
 """

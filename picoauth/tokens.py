@@ -76,6 +76,7 @@ class Refresh:
     user_id: str
     session_id: str
     generation: int
+    expires_at: int
     claims: Mapping[str, Any]
 
 
@@ -210,4 +211,5 @@ class Tokens:
             raise invalid()
         if claims["exp"] <= self.now():
             raise Denied(TOKEN_EXPIRED, headers=BEARER)
-        return Refresh(claims["sub"], claims["sid"], claims.get("gen", 0), claims.get("claims", {}))
+        generation, stateless = claims.get("gen", 0), claims.get("claims", {})
+        return Refresh(claims["sub"], claims["sid"], generation, claims["exp"], stateless)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picoauth import revocations, sqlsessions, throttle, tickets
+from picoauth import keys, revocations, sqlsessions, throttle, tickets
 from picoauth.checks import Check
 from picoauth.errors import Unavailable
 from picoauth.jobs import Job
@@ -34,6 +34,7 @@ def cleaning(auth: Auth) -> Job:
             tickets.cleaning(now),
             throttle.cleaning(now),
             revocations.cleaning(now),
+            keys.cleaning(now),
             *sqlsessions.cleaning(now),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,6 +13,7 @@ from picoauth.auth import Auth
 from picoauth.errors import ConfigError
 from picoauth.events import Caller
 from picoauth.running import command, run
+from picoauth.tables import as_json, printable, table
 from picoauth.users import User
 
 LIST = """
@@ -22,8 +22,6 @@ LIST = """
      where u.id > ? order by u.id limit ?
 """
 COLUMNS = ("id", "username", "name", "created_at", "last_login_at", "disabled_at")
-
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group()
@@ -69,7 +67,7 @@ def list_(ctx: click.Context, after: str, limit: int, as_json: bool) -> None:  #
 
     found = run(ctx, work)
     shown = found[:limit]
-    for line in map(json.dumps, shown) if as_json else table(shown):
+    for line in map(json.dumps, shown) if as_json else table(COLUMNS, shown):
         click.echo(line)
     if len(found) > limit:
         more = command(ctx, "users", "list", "--after", shown[-1]["id"])
@@ -97,7 +95,8 @@ def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
         click.echo(json.dumps(shown))
         return
     for name, value in shown.items():
-        click.echo(f"{name + ':':15}{printable(name, value)}")
+        shown_as = ", ".join(map(item, value)) if isinstance(value, list) else value
+        click.echo(f"{name + ':':15}{printable(name, shown_as)}")
 
 
 @users.command()
@@ -151,25 +150,6 @@ async def find(auth: Auth, text: str) -> User:
     if user is None:
         raise ConfigError(f"There is no user {text!r}: `picoauth users list` shows all.")
     return user
-
-
-def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [COLUMNS, *([printable(n, one[n]) for n in COLUMNS] for one in found)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(COLUMNS))]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def printable(name: str, value: Any) -> str:
-    """A cell, without what would move the cursor of a terminal: names are users' own."""
-    if value is None:
-        return "-"
-    if name.endswith("_at"):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%MZ")
-    text = ", ".join(map(item, value)) if isinstance(value, list) else str(value)
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) or "-"
 
 
 def item(one: Mapping[str, Any]) -> str:

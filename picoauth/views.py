@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,6 +67,7 @@ class Views:
         async def view(**path: str) -> quart.Response:
             scope: Any = quart.request.scope
             scope["picoauth.route"] = route.path
+            scope["picoauth.oauth"] = route.errors == "oauth"
             request = incoming(scope, path)
             await self.auth.limiter.attempt(Attempt(route.path, request.caller.address))
             principal = await self.admit(registered, request)
@@ -105,14 +106,25 @@ def incoming(scope: Any, path: dict[str, str]) -> Request:
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         path=path,
         query=quart.request.args,
+        peer=scope["client"][0] or None if scope.get("client") else None,
     )
 
 
 def outgoing(reply: Reply) -> quart.Response:
+    if isinstance(reply.body, AsyncIterator):
+        return streaming(reply)
     if reply.body is None or isinstance(reply.body, bytes):
         return response(reply.body or b"", reply.status, reply.headers)
     headers = {"Content-Type": "application/json", **reply.headers}
     return response(json.dumps(reply.body).encode(), reply.status, headers)
+
+
+def streaming(reply: Reply) -> quart.Response:
+    """However long it takes, which Quart would cut off without a word after a minute."""
+    body = b"" if quart.request.method == "HEAD" else reply.body
+    made = quart.Response(body, reply.status, dict(reply.headers))
+    made.timeout = None
+    return made
 
 
 def response(body: bytes, status: int, headers: Mapping[str, str]) -> quart.Response:
@@ -127,7 +139,8 @@ def response(body: bytes, status: int, headers: Mapping[str, str]) -> quart.Resp
 
 async def failed(error: Exception) -> quart.Response:
     scope: Any = quart.request.scope
-    status, headers, body = problem(worded(error), scope["picoauth.caller"].request_id)
+    request_id, oauth = scope["picoauth.caller"].request_id, scope.get("picoauth.oauth", False)
+    status, headers, body = problem(worded(error), request_id, oauth=oauth)
     return response(body, status, {name.decode(): value.decode() for name, value in headers})
 
 

@@ -65,10 +65,14 @@ class Answer:
         if self.status < 400:
             return self.status, None
         problem = self.json
-        assert "application/problem+json" == headers["content-type"]
         assert str(len(self.body)) == headers["content-length"]
-        assert ("about:blank", self.status) == (problem["type"], problem["status"])
-        assert problem["title"] == problem["error"] != ""
+        if "error_description" in problem:  # RFC 6749, section 5.2
+            assert "application/json" == headers["content-type"]
+            assert set(problem["error"]) <= set("abcdefghijklmnopqrstuvwxyz_")
+        else:
+            assert "application/problem+json" == headers["content-type"]
+            assert ("about:blank", self.status) == (problem["type"], problem["status"])
+            assert problem["title"] == problem["error"] != ""
         assert headers["x-request-id"] == problem["request_id"]
         assert COMPANIONS.get(self.status, "x-request-id") in headers
         return self.status, problem["code"]

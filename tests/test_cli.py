@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -21,6 +22,7 @@ from click.testing import CliRunner, Result
 from picoauth import parse
 from picoauth.banner import banner
 from picoauth.cli import cli, main
+from picoauth.keymaterial import generate
 from picoauth.testing import Server
 from tests.distributions import Distributions, distributing
 from tests.plugs import TELL
@@ -90,7 +92,7 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "users", "plugins", "migrate"]
+OWN = ["init", "serve", "users", "keys", "plugins", "migrate", "doctor"]
 
 
 def test_help_without_settings(folder: Path) -> None:
@@ -374,7 +376,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  GET /quick, GET /shelf/{id}\n"
         "  tables:  shelf, shelf_books\n"
         "password  picoauth-password 0.1.0\n"
-        "  hooks:   commands, factors, lifespan, migrations, routes\n"
+        "  hooks:   checks, commands, factors, lifespan, migrations, routes\n"
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
@@ -820,3 +822,68 @@ def test_banner(server: Server, address: str, target: str) -> None:
         "\n# POST /auth/login",
         f"curl -X POST {target}/auth/login{quote} {BODY}",
     ] == list(banner(server.app, [address]))
+
+
+# Keys.
+
+
+def key_ids() -> list[str]:
+    return [key["id"] for key in lines("keys", "list", "--json")]
+
+
+def states() -> list[str]:
+    return [key["state"] for key in lines("keys", "list", "--json")]
+
+
+@pytest.mark.usefixtures("settings")
+def test_keys_rotate() -> None:
+    """A rotation says from when on the new key signs, and the list shows all."""
+    [old] = key_ids()
+    said = done("keys", "rotate")
+    [_, new] = key_ids()
+    assert re.fullmatch(rf"The key {new} signs from [-\d]+ \d\d:\d\dZ on\.\n", said)
+    assert ["signs", "waits"] == states()
+    said = done("keys", "rotate", "--now")
+    assert f"The key {key_ids()[-1]} signs from now on.\n" == said
+    assert (["verifies", "signs"], old) == (states(), key_ids()[0])
+    header, *rows = done("keys", "list").splitlines()
+    assert ["id", "algorithm", "state", "created_at", "signs_at", "retires_at"] == header.split()
+    assert [row.split()[0] for row in rows] == key_ids()
+
+
+@pytest.mark.usefixtures("settings")
+def test_keys_import(folder: Path) -> None:
+    """A key in a file is the next to sign."""
+    path = folder / "own.pem"
+    path.write_bytes(generate("ES256", os.urandom))
+    path.chmod(0o600)
+    done("keys", "import", "own.pem", "--now")
+    assert ["verifies", "signs"] == states()
+    sentence = "picoauth: nowhere cannot be read: No such file or directory.\n"
+    assert sentence == refused("keys", "import", "nowhere")
+
+
+@pytest.mark.usefixtures("settings")
+def test_keys_retire() -> None:
+    """A key is retired after a question; then another one signs."""
+    [old] = key_ids()
+    result = picoauth("keys", "retire", old, given="n\n")
+    assert (1, [old]) == (result.exit_code, key_ids())
+    said = f"The key {old} is retired: servers refuse its tokens within a second.\n"
+    assert said == done("keys", "retire", old, "--yes")
+    assert (1, False) == (len(key_ids()), old in key_ids())
+    sentence = f"picoauth: There is no key {old}: `picoauth keys list` shows all.\n"
+    assert sentence == refused("keys", "retire", old, "--yes")
+
+
+@pytest.mark.usefixtures("settings")
+def test_keys_servers() -> None:
+    """A resource server's key is shown once; the list has names, and a removed one is gone."""
+    key = done("keys", "servers", "add", "media").strip()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", key)
+    [server] = lines("keys", "servers", "list", "--json")
+    assert ("media", {"name", "created_at"}) == (server["name"], set(server))
+    header, row = done("keys", "servers", "list").splitlines()
+    assert (["name", "created_at"], "media") == (header.split(), row.split()[0])
+    assert "The key of media is removed.\n" == done("keys", "servers", "remove", "media")
+    assert [] == lines("keys", "servers", "list", "--json")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import picoauth
@@ -17,16 +18,13 @@ from picoauth.cli import Cli, cli
 from picoauth.errors import Problem
 from picoauth.plugins import specs
 from picoauth.settings import Config, LoginSettings, ThrottleSettings, TokenSettings
-from picoauth.users_cli import users
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
 SOURCES = [*KERNEL, *sorted(ROOT.glob("plugins/*/picoauth_*/*.py"))]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
-TESTS = "".join(
-    path.read_text(encoding="utf-8")
-    for path in [*ROOT.glob("tests/*.py"), *ROOT.glob("plugins/*/tests/*.py")]
-)
+TESTED = [*ROOT.glob("tests/*.py"), *ROOT.glob("plugins/*/tests/*.py")]
+TESTS = "".join(path.read_text(encoding="utf-8") for path in TESTED)
 
 
 def tree(path: Path) -> ast.Module:
@@ -221,12 +219,45 @@ def test_settings_are_documented(kind: type) -> None:
     assert [name for name in names if f"`{name}`" not in DOCS["configuration.md"]] == []
 
 
+def commands(group: click.Group, above: str = "") -> Iterator[str]:
+    """Every command of the kernel as it is typed."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield above + name
+
+
 def test_commands_are_documented() -> None:
     """The README or the docs name each command."""
     text = "".join(DOCS.values())
     assert isinstance(cli, Cli)
-    names = [*cli.commands, *(f"users {name}" for name in users.commands)]
+    names = list(commands(cli))
     assert [name for name in names if f"picoauth {name}" not in text] == []
+
+
+def texts(node: ast.AST) -> list[str]:
+    """The constant parts of the texts in a piece of code."""
+    constants = (each for each in ast.walk(node) if isinstance(each, ast.Constant))
+    return [each.value for each in constants if isinstance(each.value, str)]
+
+
+def startup_messages() -> Iterator[tuple[str, list[str]]]:
+    """What is constant in each ConfigError, by the place that raises it."""
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "ConfigError":
+                parts = [text for argument in node.args for text in texts(argument)]
+                yield f"{path.name}:{node.lineno}", [part for part in parts if len(part) > 10]
+
+
+SAID = "\n".join(text for path in TESTED for text in texts(tree(path)))
+
+
+@pytest.mark.parametrize(("place", "parts"), list(startup_messages()))
+def test_startup_messages_are_tested(place: str, parts: list[str]) -> None:
+    """What an operator reads is in a test, word for word."""
+    assert (place, []) == (place, [part for part in parts if part.strip() not in SAID])
 
 
 def test_nothing_names_a_registry_or_this_machine() -> None:
@@ -234,7 +265,7 @@ def test_nothing_names_a_registry_or_this_machine() -> None:
     words = ["pypi" + ".org", "pythonhosted" + ".org", "/ro" + "ot/", "/wo" + "rk/"]
     texts = [
         *SOURCES,
-        *(path for path in ROOT.glob("*.*") if not path.name.startswith(".coverage")),
+        *(path for path in ROOT.glob("*.*") if not path.name.startswith((".coverage", ".git"))),
         *ROOT.glob("docs/*"),
         *ROOT.glob(".ci/*"),
         ROOT / "Makefile",

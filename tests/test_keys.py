@@ -15,8 +15,9 @@ from joserfc.jwk import ECKey, KeySet, OKPKey
 from joserfc.util import json_b64encode
 
 from picoauth import ConfigError, Statement
+from picoauth.keymaterial import made
 from picoauth.keys import place
-from picoauth.testing import Server, serving
+from picoauth.testing import Clock, Server, serving
 from tests.accounts import KINDS, SETTINGS, accounts, asking, login
 from tests.factors import join
 from tests.storage import exactly
@@ -119,40 +120,32 @@ async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None
         assert 200 == (await both[1].post("/jwt/validate", token=token)).status_code
 
 
-async def test_making_a_key_twice(server: Server) -> None:
-    """Of two statements that make a key the second makes none."""
-    database, keys = server.auth.database, server.auth.keys
-    await database.write(Statement("delete from signing_keys"))
-    await database.write(keys.making(), keys.making())
-    await keys.refresh()
-    assert 1 == len(keys.active)
-
-
 async def test_another_algorithm(tmp_path: Path) -> None:
-    """A new algorithm gets a key, which signs from now on; the old one's tokens stay valid."""
-    async with accounts(tmp_path) as server:
+    """The first key of a new algorithm waits while the old one signs; then both are good."""
+    clock = Clock()
+    async with accounts(tmp_path, clock=clock) as server:
         old = (await login(server))["access_token"]
-    async with accounts(tmp_path, using("EdDSA")) as server:
-        algorithms = [jwk["alg"] for jwk in (await published(server))["keys"]]
-        assert ["ES256", "EdDSA"] == sorted(algorithms)
-        new = (await login(server))["access_token"]
-        assert "EdDSA" == server.auth.keys.by_header[new.split(".")[0]].algorithm
-        for token in (old, new):
-            assert 200 == (await server.post("/jwt/validate", token=token)).status_code
+    async with accounts(tmp_path, using("EdDSA"), clock=clock) as server:
+        assert ["ES256", "EdDSA"] == [jwk["alg"] for jwk in (await published(server))["keys"]]
+        tokens = [old, (await login(server))["access_token"]]
+        clock.advance(599)
+        tokens.append((await login(server))["access_token"])
+        clock.advance(1)
+        tokens.append((await login(server))["access_token"])
+        used = [server.auth.keys.by_header[token.split(".")[0]].algorithm for token in tokens]
+        assert ["ES256", "ES256", "ES256", "EdDSA"] == used
+        for token, expected in zip(tokens, (401, 401, 200, 200), strict=True):  # two expired
+            assert expected == (await server.post("/jwt/validate", token=token)).status_code
 
 
-async def test_newest_key_signs(server: Server) -> None:
-    """Of several keys of one algorithm the newest signs, and all are accepted."""
-    keys, database = server.auth.keys, server.auth.database
-    old = (await login(server))["access_token"]
-    server.clock.advance(1)
-    unconditional = keys.making().sql.partition("where")[0]
-    await database.write(Statement(unconditional, keys.making().args[:-1]))
-    await keys.refresh()
-    new = (await login(server))["access_token"]
-    first, second = keys.active.values()
-    assert [first, second] == [keys.by_header[token.split(".")[0]] for token in (old, new)]
-    assert [first.id, second.id] == [jwk["kid"] for jwk in (await published(server))["keys"]]
+async def test_algorithm_and_back(tmp_path: Path) -> None:
+    """Whoever changes the algorithm there and back gets a new key, not one about to retire."""
+    clock = Clock()
+    for settings in (SETTINGS, using("EdDSA"), SETTINGS):
+        async with accounts(tmp_path, settings, clock=clock) as server:
+            clock.advance(1)
+            newest = list(server.auth.keys.active.values())[-1]
+    assert ("ES256", None) == (newest.algorithm, newest.retires_at)
 
 
 async def test_refresh_learns_and_forgets(server: Server) -> None:
@@ -161,13 +154,13 @@ async def test_refresh_learns_and_forgets(server: Server) -> None:
     [old] = keys.active.values()
     await keys.refresh()
     assert old is keys.active[old.id]  # not opened again
-    server.clock.advance(1)
-    await database.write(Statement("delete from signing_keys"), keys.making())
+    new = made("ES256", server.auth.secrets.random)
+    adding = keys.adding(new, server.auth.now(), "1 = 0")
+    await database.write(Statement("delete from signing_keys"), *adding)
     with asking() as asked:
         await keys.refresh()
-    [new] = keys.active.values()
-    assert (False, 1) == (old.id == new.id, len(asked))
-    assert {new.encoded_header} == set(keys.by_header)
+    assert ([new.id], 1) == (list(keys.active), len(asked))
+    assert {key.encoded_header for key in keys.active.values()} == set(keys.by_header)
 
 
 @pytest.mark.parametrize(

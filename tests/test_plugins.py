@@ -724,6 +724,8 @@ TYPES: dict[str, Callable[..., Any]] = {
         ("jobs", "every", True),
         ("jobs", "run", None),
         ("checks", "run", 3),
+        ("checks", "level", "fatal"),
+        ("checks", "level", []),
     ],
 )  # fmt: skip
 def test_members_that_cannot_be(

@@ -269,6 +269,7 @@ async def test_public_routes_on_the_admin_listener(server: Server) -> None:
 async def test_limiter_is_asked(server: Server, slow: SlowPlugin) -> None:
     """Every route but the edge's asks, before its policy does, with the route and the address."""
     listeners: tuple[Listener, ...] = ("public", "admin")
+    server.auth.feed.close()  # else its stream would go on
     for registered in server.app.routes:
         route, path = registered.route, registered.route.path.replace("{id}", "7")
         for listener in listeners:

@@ -558,7 +558,7 @@ async def test_revocation_lasts_as_long_as_any_token(
     store = store_of(database, access_life=Seconds(60))
     await database.write(*await store.put(session(**more)))
     await database.write(*await store.end("s"))
-    expected = [("s", NOW, NOW + life)]
+    expected = [("s", NOW, NOW + life, 1)]
     assert expected == await database.read("select * from revocations")
     await database.write(*await store.end("s"))
     assert expected == await database.read("select * from revocations")
@@ -568,9 +568,9 @@ async def test_revocation_that_is_listed_already(database: Embedded) -> None:
     """A session that is on the list before its row says so ends all the same."""
     store = store_of(database)
     await database.write(*await store.put(session()))
-    await database.write(Statement("insert into revocations values ('s', 1, 2)"))
+    await database.write(Statement("insert into revocations values ('s', 1, 2, 3)"))
     await database.write(*await store.end("s"))
-    assert [("s", 1, 2)] == await database.read("select * from revocations")
+    assert [("s", 1, 2, 3)] == await database.read("select * from revocations")
     assert [] == await store.list("ann")
 
 

@@ -480,7 +480,9 @@ async def test_verification_without_a_database(server: Server) -> None:
 def test_valid_refresh_token(issued: Issued) -> None:
     """A refresh token names its user, its session and the generation; it has no other claims."""
     found = claims(issued.refresh)
-    assert Refresh(found["sub"], found["sid"], 0, {}) == issued.tokens.check_refresh(issued.refresh)
+    assert Refresh(found["sub"], found["sid"], 0, found["exp"], {}) == issued.tokens.check_refresh(
+        issued.refresh
+    )
     assert {"iss", "sub", "sid", "iat", "exp", "gen"} == set(found)
     header = {"typ": "rt+jwt", "alg": "HS256", "kid": issued.tokens.refresh_keys[0].id}
     assert json_b64encode(header).decode() == issued.refresh.split(".")[0]

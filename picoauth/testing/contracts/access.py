@@ -15,6 +15,7 @@ from picoauth.routes import FORM, EdgeRoute, Listener, Route
 from picoauth.testing.contracts.base import Contract, agree
 from picoauth.testing.people import Someone
 from picoauth.testing.server import Server
+from picoauth.testing.transport import HangingUp
 
 Headers: TypeAlias = Mapping[str, str]
 Principal: TypeAlias = Callable[[Someone], Awaitable[Headers]]
@@ -85,6 +86,12 @@ async def expired_token(someone: Someone) -> Headers:
         return await user(someone)
 
 
+async def resource_server(someone: Someone) -> Headers:
+    """A server that may ask about tokens, by its key (RFC 7662)."""
+    name = f"server-of-{someone.username}"
+    return bearer(await someone.server.auth.resource_servers.add(name))
+
+
 PRINCIPALS: Mapping[str, Principal] = {
     "nobody": nobody,
     "user": user,
@@ -94,6 +101,7 @@ PRINCIPALS: Mapping[str, Principal] = {
     "stale": stale,
     "refresh token": refresh_token,
     "expired token": expired_token,
+    "resource server": resource_server,
 }
 """Who asks. A project adds its own, such as an administrator."""
 
@@ -106,12 +114,14 @@ SESSION: Expectations = {
     "stale": LET_IN,
     "refresh token": "401 invalid_token",
     "expired token": "401 token_expired",
+    "resource server": "401 invalid_token",
 }
 POLICIES: Mapping[str, Expectations] = {
     "public": {"*": LET_IN},
     "flow": {"*": LET_IN},
     "session": SESSION,
     "fresh": {**SESSION, "stale": "403 stepup_needed"},
+    "resource_server": {"*": "401 invalid_client", "resource server": LET_IN},
 }
 """What the kernel's policies answer. A project adds those of its guards."""
 
@@ -130,10 +140,14 @@ OPEN = frozenset(
     {
         "GET /health-check",
         "GET /.well-known/jwks.json",
+        "GET /.well-known/picoauth/revocations",
+        "GET /.well-known/picoauth/revocations/stream",
         "GET /openapi.json",
         "POST /auth/login/begin",
         "POST /auth/login",
         "POST /jwt/refresh",
+        "POST /.well-known/picoauth/seen",
+        "POST /oauth/revoke",
     }
 )
 """Routes of the kernel that everybody may call: each is here because someone thought about it."""
@@ -282,7 +296,7 @@ class Walk:
         return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "none"), place.path)
 
     async def send(self, place: Place, path: str, headers: Headers) -> httpx.Response:
-        transport = httpx.ASGITransport(self.server.app.on(place.listener))
+        transport = HangingUp(self.server.app.on(place.listener))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             body = place.sent(self.table.bodies.get(str(place)))
             return await client.request(place.method, path, headers=headers, **body)

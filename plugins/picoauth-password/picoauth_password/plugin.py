@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from picoauth import (
     Auth,
     Caller,
+    Check,
     ConfigError,
     Factor,
     Plugin,
@@ -22,6 +23,7 @@ from picoauth import (
     identifier,
     problems,
 )
+from picoauth_password.checkups import Checkups
 from picoauth_password.factor import PasswordFactor, Passwords
 from picoauth_password.hashing import Cost, Hasher
 from picoauth_password.policy import (
@@ -139,6 +141,10 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         from picoauth_password.commands import commands  # noqa: PLC0415 - for the CLI alone
 
         return commands(self)
+
+    @hookimpl
+    def checks(self) -> Sequence[Check]:
+        return Checkups(self).checks()
 
     @hookimpl
     def lifespan(self) -> AbstractAsyncContextManager[None]:

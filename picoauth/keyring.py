@@ -1,0 +1,84 @@
+"""What an operator does to the signing keys: bring or make the next one, and retire one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from picoauth.database import Statement
+from picoauth.errors import ConfigError, Conflict
+from picoauth.events import SigningKeyAdded, SigningKeyRetired
+from picoauth.keymaterial import Material, made
+from picoauth.shapes import suggest
+
+if TYPE_CHECKING:
+    from picoauth.auth import Auth
+
+THERE = "id = ?"
+WAITING = "id = ? or (signs_at > ? and retires_at is null)"
+USABLE = "id <> ? and signs_at <= ? and retires_at is null"
+
+
+class Keyring:
+    """Changes the keys of every process: each learns of it within half a second."""
+
+    def __init__(self, auth: Auth) -> None:
+        self.auth = auth
+        self.keys = auth.keys
+
+    def made(self) -> Material:
+        """A new key of the algorithm that is set."""
+        return made(self.keys.algorithm, self.auth.secrets.random)
+
+    async def add(self, new: Material, *, at_once: bool = False) -> int:
+        """Publish a key; answers when it signs, in seconds since 1970. Raises ConfigError.
+
+        It waits until everybody who verifies had the time to learn it, and the others are
+        accepted until their last token has ended. `at_once` does not wait.
+        """
+        if new.algorithm != self.keys.algorithm:
+            raise ConfigError(
+                f"This key is for {new.algorithm}, but `algorithm` in [tokens] is "
+                f'{self.keys.algorithm}: set it to "{new.algorithm}" first.'
+            )
+        now = self.auth.now()
+        signs_at = now if at_once else now + self.keys.overlap
+        unless = (THERE, new.id) if at_once else (WAITING, new.id, now)
+        adding, *rest = self.keys.adding(new, signs_at, *unless)
+        try:
+            await self.auth.events.commit(self.added(new, signs_at), replace(adding, rows=1), *rest)
+        except Conflict as conflict:
+            raise await self.refused(new) from conflict
+        await self.keys.refresh()
+        return signs_at
+
+    def added(self, new: Material, signs_at: int) -> SigningKeyAdded:
+        now = self.auth.now()
+        return SigningKeyAdded(
+            at=now, user_id=None, key_id=new.id, algorithm=new.algorithm, signs_at=signs_at
+        )
+
+    async def refused(self, new: Material) -> ConfigError:
+        sql = "select 1 from signing_keys where id = ?"
+        if await self.auth.database.read(sql, (new.id,)):
+            return ConfigError(f"The key {new.id} is here already: bring another one.")
+        return ConfigError(
+            "A key waits already until everybody knows it: wait until it signs, "
+            "which `picoauth keys list` shows, or add --now to let the new one sign at once."
+        )
+
+    async def retire(self, key_id: str) -> None:
+        """Accept nothing that this key signed, from now on. Raises ConfigError.
+
+        Another one signs at once where none could, so that logging in goes on.
+        """
+        await self.keys.refresh()
+        if key_id not in self.keys.active:
+            near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
+            raise ConfigError(f"There is no key {key_id}{near}")
+        now, new = self.auth.now(), self.made()
+        sql = "delete from signing_keys where id = ?"
+        event = SigningKeyRetired(at=now, user_id=None, key_id=key_id)
+        adding = self.keys.adding(new, now, USABLE, key_id, now)
+        await self.auth.events.commit(event, *adding, Statement(sql, (key_id,)))
+        await self.keys.refresh()
