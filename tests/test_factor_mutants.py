@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,13 +23,14 @@ from picoauth import (
     Problem,
     Proof,
     Situation,
+    Statement,
     hookimpl,
     problems,
 )
 from picoauth.sufficiency import Sufficiency
 from picoauth.testing import Server, Someone, serving
 from picoauth.testing.contracts import FactorContract, MatrixContract
-from picoauth.testing.contracts.factor import Bench
+from picoauth.testing.contracts.factor import Bench, interrupted, shape
 from tests.factors import (
     CEREMONIES,
     PLUGINS,
@@ -359,3 +361,31 @@ async def test_members_inside_of_members(tmp_path: Path) -> None:
     ) as server:
         with pytest.raises(AssertionError, match="internal_error"):
             await run(OfPin(), "test_nothing_proves_nothing", bench=Bench(server, "pin"))
+
+
+async def test_only_the_work_within_is_interrupted(tmp_path: Path) -> None:
+    """What the server does by itself meanwhile is neither counted nor disturbed."""
+    async with with_plugins(tmp_path / "server") as server:
+        came: list[int] = []
+
+        async def comes() -> None:
+            came.append(len(run.reads))
+
+        async def elsewhere() -> None:
+            await server.auth.database.read("select 1 from users")
+            await server.auth.database.write(Statement("delete from tickets"))
+
+        with interrupted(server, 1, comes) as run:
+            await asyncio.get_running_loop().create_task(elsewhere(), context=Context())
+            for number in range(3):
+                await server.auth.database.read(f"select {number}")
+            await server.auth.database.write(Statement("delete from tickets"))
+        assert (["select 0", "select 1", "select 2"], [1]) == (run.reads, came)
+        assert 3 == run.decisive
+
+
+def test_what_is_new_in_every_answer_is_left_out() -> None:
+    """Answers are compared by what would tell a user from nobody."""
+    challenge = {"ids": ["a" * 40, 1], "hint": "ann, look", "name": "ann", "none": None}
+    expected = {"ids": [40, 1], "hint": "NAME, look", "name": "NAME", "none": None}
+    assert expected == shape(challenge, "ann")

@@ -26,6 +26,7 @@ Expectations: TypeAlias = Mapping[str, str]
 """What each principal gets, by its name; `*` stands for those that are not named."""
 
 LET_IN = "let in"
+NOT_THERE = "404 not_found"
 SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -54,10 +55,10 @@ async def disabled(someone: Someone) -> Headers:
 async def half_logged_in(someone: Someone) -> Headers:
     """The flow of a login that waits for another factor, or for the first one (O-4)."""
     server = someone.server
-    seconds = [name for name, f in server.auth.factors.items() if f.second and not f.fallback]
-    for second in seconds:
-        if second not in someone.factors and server.ceremonies.find(second):
-            await someone.enrol(second)
+    for name, kind in server.auth.factors.items():
+        demanding = kind.second and not kind.fallback and name not in someone.factors
+        if demanding and server.ceremonies.find(name):
+            await someone.enrol(name)
             answer = await someone.prove(someone.factors[0])
             return bearer(answer.json()["flow"])
     factor = someone.factors[0]
@@ -191,8 +192,9 @@ class Place:
         return f"{self.method} {self.path}"
 
     @property
-    def guarded(self) -> bool:
-        return self.policy not in ("public", "flow")
+    def named(self) -> bool:
+        """Whether the path names something that may be somebody's."""
+        return "{" in self.path
 
     def sent(self, body: Any) -> dict[str, Any]:
         """A body as a client sends it, the route's example by default."""
@@ -226,7 +228,7 @@ class Table:
     def missing(self, server: Server) -> list[str]:
         """What nobody has said yet, a sentence each."""
         places = self.places(server)
-        is_open = {str(place) for place in places if not place.guarded}
+        is_open = {str(place) for place in places if not self.guarded(place)}
         return [
             *(problem for place in places for problem in self.unsaid(place)),
             *(
@@ -242,9 +244,10 @@ class Table:
             return [
                 f"{place}: say in the fixture `policies` whom the policy {place.policy} lets in"
             ]
-        if not place.guarded and place.route and str(place) not in {*OPEN, *self.open_routes}:
+        guarded = self.guarded(place)
+        if not guarded and place.route and str(place) not in {*OPEN, *self.open_routes}:
             return [f"{place} is open to all: name it in the fixture `open_routes`, or guard it"]
-        if place.guarded and "{" in place.path and place.path not in self.things:
+        if guarded and place.named and place.path not in self.things:
             return [f"{place}: say in the fixture `things` whose that is"]
         return [
             f"{place}: say in the fixture `policies` what {name} gets of the policy {place.policy}"
@@ -253,14 +256,17 @@ class Table:
         ]
 
     def policy_of(self, place: Place, name: str) -> str | None:
-        expectations = self.policies[place.policy or ""]
+        expectations = self.policies.get(place.policy or "", {})
         return expectations.get(name, expectations.get("*"))
+
+    def guarded(self, place: Place) -> bool:
+        return self.policy_of(place, "nobody") != LET_IN
 
     def expected(self, place: Place, name: str) -> str | None:
         """What is another user's is not there (M-3)."""
         answer = self.policy_of(place, name)
-        foreign = name == "other user" and place.guarded and "{" in place.path
-        return "404 not_found" if foreign and answer == LET_IN else answer
+        foreign = name == "other user" and self.guarded(place) and place.named
+        return NOT_THERE if foreign and answer == LET_IN else answer
 
 
 class Walk:
@@ -276,11 +282,13 @@ class Walk:
         owner, headers = await self.principal(name)
         path = await self.path(place, name, owner)
         answer = await self.send(place, path, headers)
-        got = self.outcome(place, answer)
         if answer.is_success and place.method not in SAFE:
             del self.known[name]
-        foreign = self.table.expected(place, name) == "404 not_found"
-        return worded(answer) if foreign and got == LET_IN else got
+        if place.named and name == "other user" and self.table.expected(place, name) == NOT_THERE:
+            return worded(answer)
+        if place.named and name == "user" and self.table.guarded(place):
+            assert answer.status_code != 404, f"{place}: `things` names nothing of the user's"
+        return self.outcome(place, answer)
 
     async def principal(self, name: str) -> tuple[Someone, Headers]:
         if name not in self.known:

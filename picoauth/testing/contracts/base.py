@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -50,7 +50,7 @@ class KernelContract(Contract):
             yield auth
 
 
-def unfilled(fixture: str, what: str) -> Any:
+def unfilled(fixture: str, what: str) -> NoReturn:
     """What the fixture of a contract is until a subclass overrides it."""
     pytest.fail(f"Override the fixture `{fixture}`: {what}.", pytrace=False)
 

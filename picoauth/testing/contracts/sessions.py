@@ -41,8 +41,7 @@ class SessionStoreContract(KernelContract):
     @pytest.fixture
     def store(self, auth: Auth) -> SessionStore:  # noqa: ARG002
         """Override it: your store, empty."""
-        found: SessionStore = unfilled("store", "a session store without sessions")
-        return found
+        unfilled("store", "a session store without sessions")
 
     async def down(self, store: SessionStore) -> None:  # noqa: ARG002
         """Override it: make what is behind the store unreachable."""
@@ -274,7 +273,8 @@ class SessionStoreContract(KernelContract):
         statements = await store.end("one")
         if statements:
             await undone(auth, statements)
-            assert one == await store.get("one")
+            still = await store.get("one")
+            assert one == still
             await auth.database.write(*statements)
         assert not await alive(auth, store, "one")
 
