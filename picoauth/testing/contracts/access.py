@@ -282,11 +282,12 @@ class Walk:
         owner, headers = await self.principal(name)
         path = await self.path(place, name, owner)
         answer = await self.send(place, path, headers)
-        if answer.is_success and place.method not in SAFE:
+        guarded = self.table.guarded(place)
+        if guarded and answer.is_success and place.method not in SAFE:
             del self.known[name]
         if place.named and name == "other user" and self.table.expected(place, name) == NOT_THERE:
             return worded(answer)
-        if place.named and name == "user" and self.table.guarded(place):
+        if place.named and name == "user" and guarded:
             assert answer.status_code != 404, f"{place}: `things` names nothing of the user's"
         return self.outcome(place, answer)
 
@@ -299,7 +300,7 @@ class Walk:
     async def path(self, place: Place, name: str, owner: Someone) -> str:
         """With what is the owner's in it, for those who come as far as that."""
         things = self.table.things.get(place.path)
-        let_in = self.table.policy_of(place, name) == LET_IN
+        let_in = self.table.guarded(place) and self.table.policy_of(place, name) == LET_IN
         values = await things(owner) if things and let_in else {}
         return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "none"), place.path)
 
