@@ -169,8 +169,9 @@ class Someone:
         first, *others = factors or self.factors
         answer = await self.prove(first)
         for factor in others:
-            if answer.status_code == 401:
-                answer = await self.prove(factor, answer.json()["flow"])
+            flow = answer.json().get("flow")
+            if answer.status_code == 401 and flow:
+                answer = await self.prove(factor, flow)
         assert 200 == answer.status_code, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
