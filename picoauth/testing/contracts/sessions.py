@@ -271,11 +271,11 @@ class SessionStoreContract(KernelContract):
         """Statements that end a session end it with the write that they join, and not before."""
         one = await put(auth, store, users["ann"])
         statements = await store.end("one")
-        if statements:
-            await undone(auth, statements)
-            still = await store.get("one")
-            assert one == still
-            await auth.database.write(*statements)
+        if not statements:
+            pytest.skip("the store acts by itself")
+        await undone(auth, statements)
+        assert one == await store.get("one")
+        await auth.database.write(*statements)
         assert not await alive(auth, store, "one")
 
     async def test_end_among_rotations(
