@@ -11,9 +11,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from picoauth import Addition, Event, FactorConfirmed, NoSettings, Plugin, Statement, hookimpl
+from picoauth import (
+    Addition,
+    Event,
+    FactorConfirmed,
+    NoSettings,
+    Plugin,
+    Statement,
+    hookimpl,
+    testing,
+)
 from picoauth.overrides import specs
-from picoauth.testing import serving
+from picoauth.testing import contracts, serving
+from picoauth.testing.authenticator import Authenticator
 from tests.factors import CodeFactor, CodePlugin
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
 from tests.wire import short_folder
@@ -229,3 +239,23 @@ async def test_order_of_the_hooks(tmp_path: Path) -> None:
     declared = {"commands", "export", *steps("when the server starts")}
     asked = {*steps("At a reg"), *steps("At a login")}
     assert declared | asked == set(specs(Plugin))
+
+
+def test_project_of_the_testing_page(pytester: pytest.Pytester) -> None:
+    """The files on the page are a project whose tests pass, without a warning."""
+    text = (DOCS / "testing.md").read_text(encoding="utf-8")
+    files = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", text, re.DOTALL)
+    assert 8 == len(files) == text.count("```python")
+    pytester.makepyfile(**dict(files))
+    options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
+    arguments = [argument for option in options for argument in ("-o", option)]
+    result = pytester.runpytest_subprocess("-W", "error", *arguments)
+    outcomes = result.parseoutcomes()
+    assert {"passed", "skipped"} == outcomes.keys(), result.stdout.str()
+
+
+def test_testing_page_names_the_kit() -> None:
+    """The page names everything that is public in the kit."""
+    text = (DOCS / "testing.md").read_text(encoding="utf-8")
+    names = [*testing.__all__, *contracts.__all__, *vars(Authenticator())]
+    assert [name for name in names if name not in text] == []

@@ -41,8 +41,7 @@ class SessionStoreContract(KernelContract):
     @pytest.fixture
     def store(self, auth: Auth) -> SessionStore:  # noqa: ARG002
         """Override it: your store, empty."""
-        found: SessionStore = unfilled("store", "a session store without sessions")
-        return found
+        unfilled("store", "a session store without sessions")
 
     async def down(self, store: SessionStore) -> None:  # noqa: ARG002
         """Override it: make what is behind the store unreachable."""
@@ -272,10 +271,11 @@ class SessionStoreContract(KernelContract):
         """Statements that end a session end it with the write that they join, and not before."""
         one = await put(auth, store, users["ann"])
         statements = await store.end("one")
-        if statements:
-            await undone(auth, statements)
-            assert one == await store.get("one")
-            await auth.database.write(*statements)
+        if not statements:
+            pytest.skip("the store acts by itself")
+        await undone(auth, statements)
+        assert one == await store.get("one")
+        await auth.database.write(*statements)
         assert not await alive(auth, store, "one")
 
     async def test_end_among_rotations(
