@@ -148,7 +148,9 @@ def test_few_examples_are_not_run() -> None:
     """Each says why. Of the pages it is those about servers and packages, which need more."""
     found = [block for block in ALL if block.marked("not run") is not None]
     assert [] == [block for block in found if not block.marked("not run")]
-    assert {"run-it.md": 5, "testing.md": 2} == Counter(b.page.name for b in found if b.page.parent == DOCS)
+    assert {"run-it.md": 5, "testing.md": 2} == Counter(
+        b.page.name for b in found if b.page.parent == DOCS
+    )
 
 
 def sources_of_tests() -> dict[str, str]:
