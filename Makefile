@@ -37,7 +37,7 @@ $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --editable '.[dev]' --editable plugins/picoauth-verify
 	@touch $@
 
 .PHONY: help serve test check format
