@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from picoauth_verify.jose import Key, Unreadable
+from picoauth_verify.jose import Key, Unreadable, json_of
 
 REQUIRED: Mapping[str, type] = {"sub": str, "sid": str, "jti": str, "iat": int, "exp": int}
 """Beside the issuer and the audience, which are compared."""
@@ -42,10 +42,9 @@ class Access:
         return claims
 
 
-def access_of(
-    key: Key, claims: Mapping[str, Any], *, issuer: str, audience: str, now: float
-) -> Access:
+def access_of(key: Key, body: bytes, *, issuer: str, audience: str, now: float) -> Access:
     """Check what a token claims, its end apart. Raises Unreadable."""
+    claims = json_of(body)
     if claims.get("iss") != issuer:
         raise Unreadable("The token is of another issuer.")
     if claims.get("aud") != audience:
@@ -65,5 +64,5 @@ def access_of(
         auth_time=claims.get("auth_time"),
         expires_at=claims["exp"],
         key=key,
-        body=json.dumps(claims).encode(),
+        body=body,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -21,13 +21,11 @@ COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 HEADER = {"typ", "alg", "kid"}
 """All that the server writes. With any other member (`crit`, `zip`, `b64`, `jwk`, `jku`, `x5u`)
 a header is not one of its own (RFC 8725, sections 3.8 to 3.10)."""
-CURVES: Mapping[str, tuple[str, ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
-    "ES256": ("P-256", ec.SECP256R1(), hashes.SHA256(), 32),
-    "ES512": ("P-521", ec.SECP521R1(), hashes.SHA512(), 66),
+CURVES: Mapping[str, tuple[ec.EllipticCurve, ec.ECDSA, int]] = {
+    "ES256": (ec.SECP256R1(), ec.ECDSA(hashes.SHA256()), 32),
+    "ES512": (ec.SECP521R1(), ec.ECDSA(hashes.SHA512()), 66),
 }
 """Curve, hash and bytes of a coordinate, by algorithm (RFC 7518, section 3.4)."""
-ED25519 = 64
-"""Bytes of a signature (RFC 8032)."""
 
 Public: TypeAlias = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -51,8 +49,8 @@ class Key:
             if isinstance(self.public, Ed25519PublicKey):
                 self.public.verify(signature, signed)
             else:
-                _, _, digest, size = CURVES[self.algorithm]
-                self.public.verify(in_der(signature, size), signed, ec.ECDSA(digest))
+                _, ecdsa, size = CURVES[self.algorithm]
+                self.public.verify(in_der(signature, size), signed, ecdsa)
         except InvalidSignature as error:
             raise Unreadable("The signature is wrong.") from error
 
@@ -98,7 +96,7 @@ def key_of(jwk: Mapping[str, Any]) -> Key:
             point = decoded(jwk["x"])
             public: Public = Ed25519PublicKey.from_public_bytes(point)
         else:
-            _, curve, _, _ = CURVES[jwk["alg"]]
+            curve, _, _ = CURVES[jwk["alg"]]
             point = b"\x04" + decoded(jwk["x"]) + decoded(jwk["y"])
             public = ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
     except (KeyError, TypeError, ValueError) as error:
@@ -106,46 +104,35 @@ def key_of(jwk: Mapping[str, Any]) -> Key:
     return Key(jwk["kid"], jwk["alg"], point, public)
 
 
-def opened(token: str, kind: str, keys: Mapping[str, Key]) -> tuple[Key, dict[str, Any]]:
-    """The claims of a token of this `typ`, and the key that signed it. Raises Unreadable.
+def opened(token: str, kind: str, keys: Mapping[str, Key]) -> tuple[Key, bytes]:
+    """What a token of this `typ` carries, and the key that signed it. Raises Unreadable.
 
     The token only names its key: what that key is for, the key set says.
     """
     parts = COMPACT.fullmatch(token)
-    if parts is None or len(parts[1]) > LONGEST_HEADER:
+    if parts is None or parts.end(1) > LONGEST_HEADER:
         raise Unreadable("This is no signed token.")
     header = json_of(decoded(parts[1]))
-    if set(header) != HEADER or header["typ"] != kind or not isinstance(header["kid"], str):
+    if header.keys() != HEADER or header["typ"] != kind or not isinstance(header["kid"], str):
         raise Unreadable("The header is not that of such a token.")
     key = keys.get(header["kid"])
     if key is None:
         raise Unreadable("The key is not in force.")
     if header["alg"] != key.algorithm:
         raise Unreadable("The algorithm is not that of the key.")
-    key.verify(decoded(parts[3]), token[: parts.start(3) - 1].encode())
-    return key, json_of(decoded(parts[2]))
+    key.verify(decoded(parts[3]), token[: parts.end(2)].encode())
+    return key, decoded(parts[2])
 
 
 def decoded(segment: str) -> bytes:
     """Base64url in its one spelling: else one token had many (RFC 4648, section 3.5)."""
     try:
-        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except ValueError as error:
         raise Unreadable("This is not base64url.") from error
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
+    if urlsafe_b64encode(raw).rstrip(b"=") != segment.encode():
         raise Unreadable("This is not base64url.")
     return raw
-
-
-def json_of(raw: bytes) -> dict[str, Any]:
-    """A JSON object in which no name comes twice: readers differ in which one counts."""
-    try:
-        found = json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable("This is not JSON.") from error
-    if not isinstance(found, dict):
-        raise Unreadable("This is no JSON object.")
-    return found
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -158,3 +145,17 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def refuse(constant: str) -> None:
     """NaN and the infinities are Python's own."""
     raise Unreadable(f"{constant} is not JSON.")
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refuse)
+
+
+def json_of(raw: bytes) -> dict[str, Any]:
+    """A JSON object in which no name comes twice: readers differ in which one counts."""
+    try:
+        found = STRICT.decode(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("This is not JSON.") from error
+    if not isinstance(found, dict):
+        raise Unreadable("This is no JSON object.")
+    return found

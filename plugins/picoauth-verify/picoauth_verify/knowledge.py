@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from picoauth_verify.jose import Key, Unreadable, opened
+from picoauth_verify.jose import Key, Unreadable, json_of, opened
 
 TYPE = "revocations+jwt"
 SKEW = 60
@@ -53,7 +53,8 @@ class Knowledge:
 
 def read(text: bytes, asked: float, keys: Mapping[str, Key], issuer: str, now: float) -> List:
     """Check a list. Raises Unreadable."""
-    _, claims = opened(text.decode("ascii", "replace"), TYPE, keys)
+    _, body = opened(text.decode("ascii", "replace"), TYPE, keys)
+    claims = json_of(body)
     if claims.get("iss") != issuer:
         raise Unreadable("The list is of another issuer.")
     found = list_of(text, asked, claims)

@@ -113,8 +113,8 @@ class Verifier:
     def verify(self, token: str, known: Knowledge) -> Access:
         now = self.clock() + self.leeway
         try:
-            key, claims = opened(token, TYPE, known.keys)
-            return access_of(key, claims, issuer=self.issuer, audience=self.audience, now=now)
+            key, body = opened(token, TYPE, known.keys)
+            return access_of(key, body, issuer=self.issuer, audience=self.audience, now=now)
         except Unreadable as error:
             raise Refused("invalid_token", str(error)) from error
 
