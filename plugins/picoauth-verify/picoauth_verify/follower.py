@@ -50,6 +50,11 @@ class Follower:
         self.thread = threading.Thread(target=self.forever, name="picoauth-verify", daemon=True)
         self.thread.start()
 
+    def stop(self) -> None:
+        self.ended.set()
+        if self.thread is not None:
+            self.thread.join()
+
     def forever(self) -> None:
         while not self.ended.is_set():
             self.attempt()
@@ -115,11 +120,7 @@ class Follower:
         now = self.monotonic()
         if now - self.keys_asked >= SPACING:
             self.keys_asked = now
-            found = keys_of(self.client.get(KEYS))
-            # One that is the same stays the same object: by that, checked tokens know it.
-            self.keys = {
-                n: self.keys[n] if self.keys.get(n) == key else key for n, key in found.items()
-            }
+            self.keys = keys_of(self.client.get(KEYS))
 
 
 def told(error: Exception) -> str:

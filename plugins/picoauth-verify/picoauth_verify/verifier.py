@@ -128,7 +128,7 @@ class Verifier:
     def decide(self, access: Access, known: Knowledge) -> None:
         if access.expires_at + self.leeway <= self.clock():
             raise Refused("token_expired")
-        if known.keys.get(access.key.id) is not access.key:
+        if known.keys.get(access.key.id) != access.key:
             raise Refused("invalid_token", "The key is not in force.")
         if access.session_id in known.sessions:
             raise Refused("session_ended")
@@ -204,11 +204,11 @@ class Verifier:
         self.forebear, self.follower = self.follower or self.forebear, None
 
     def close(self) -> None:
-        """Stop following. A later check begins anew."""
+        """Stop following, and wait until that is done. A later check begins anew."""
         with self.lock:
             follower, self.follower = self.follower, None
         if follower is not None:
-            follower.ended.set()
+            follower.stop()
 
     def __enter__(self) -> Self:
         self.start()
