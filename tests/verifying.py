@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from joserfc.jwk import Key
+from joserfc.jws import JWSRegistry
+from joserfc.util import urlsafe_b64encode
 
-from picoauth.jose import signed
 from picoauth.testing import Clock, Server
 from picoauth.testing.server import PASSWORD
 from picoauth_verify import Verifier
@@ -38,6 +40,14 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+def by_hand(key: Key, header: Mapping[str, Any], claims: Mapping[str, Any] | bytes) -> str:
+    """A token of any content, with a signature that is right by its header's algorithm."""
+    payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
+    text = urlsafe_b64encode(json.dumps(header).encode()) + b"." + urlsafe_b64encode(payload)
+    signature = JWSRegistry.algorithms[header["alg"]].sign(text, key)
+    return (text + b"." + urlsafe_b64encode(signature)).decode()
+
+
 @dataclass
 class Publisher:
     """A web server that answers what it is told, and counts what it is asked."""
@@ -47,7 +57,10 @@ class Publisher:
     heads: list[Mapping[str, str]] = field(default_factory=list)
     hangs_up: bool = False
     """Whether a connection is closed after each answer, without a word."""
+    before: Callable[[], object] = lambda: None
+    """Done before each answer."""
     url: str = ""
+    clients: list[Client] = field(default_factory=list)
 
     def says(self, path: str, body: str | bytes | Mapping[str, Any], status: int = 200) -> None:
         text = body if isinstance(body, (str, bytes)) else json.dumps(body)
@@ -64,6 +77,7 @@ def publishing() -> Iterator[Publisher]:
         def do_GET(self) -> None:
             publisher.asked[self.path] += 1
             publisher.heads.append(dict(self.headers))
+            publisher.before()
             status, body = publisher.answers.get(self.path, (404, b"{}"))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -82,6 +96,8 @@ def publishing() -> Iterator[Publisher]:
         try:
             yield publisher
         finally:
+            for client in publisher.clients:
+                client.close()
             server.shutdown()
             thread.join()
 
@@ -144,7 +160,7 @@ class Followed:
         }
         head = {**key.header, "typ": "revocations+jwt", **(header or {})}
         members = {name: value for name, value in {**usual, **claims}.items() if value is not None}
-        return signed(key.key, head, members)
+        return by_hand(key.key, head, members)
 
 
 def following(server: Server, publisher: Publisher, **more: Any) -> Followed:
@@ -152,6 +168,7 @@ def following(server: Server, publisher: Publisher, **more: Any) -> Followed:
     issuer = server.auth.config.public_url
     verifier = Verifier(issuer, url=publisher.url, clock=server.clock, monotonic=uptime, **more)
     client = Client(publisher.url, verifier.host, SOON)
+    publisher.clients.append(client)
     verifier.follower = Follower(issuer, client, 1, server.clock, uptime)
     verifier.follower.tried.set()
     return Followed(server, publisher, verifier, uptime)

@@ -30,7 +30,7 @@ CURVES: Mapping[str, tuple[ec.EllipticCurve, ec.ECDSA, int]] = {
 Public: TypeAlias = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 
-class Unreadable(ValueError):
+class Unreadable(Exception):
     """Not what it should be, in a sentence without a secret."""
 
 
@@ -99,7 +99,7 @@ def key_of(jwk: Mapping[str, Any]) -> Key:
             curve, _, _ = CURVES[jwk["alg"]]
             point = b"\x04" + decoded(jwk["x"]) + decoded(jwk["y"])
             public = ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, Unreadable) as error:
         raise Unreadable("A key of the set is damaged.") from error
     return Key(jwk["kid"], jwk["alg"], point, public)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from picoauth import Auth
-from picoauth.jose import signed
 from picoauth.keyring import Keyring
 from picoauth.testing import Server
 from picoauth_verify import Refused, Stale, Unreachable, Verifier, client
 from picoauth_verify.follower import KEYS, LIST
 from tests.accounts import accounts
-from tests.verifying import Followed, Publisher, following, publishing
+from tests.verifying import Followed, Publisher, by_hand, following, publishing
 
 OLDER = "The list is older than the one before."
 IN_FORCE = "The key is not in force."
@@ -160,14 +160,12 @@ async def test_server_without_its_database(followed: Followed) -> None:
     """A server that answers, but has stopped to look, is believed for one second more."""
     token = await followed.token()
     await followed.hear(1)
-    for _ in range(8):
+    for _ in range(5):
         assert None is code_of(followed.verifier, token)
         followed.uptime.advance(0.5)
         followed.ask()
         assert None is followed.trouble
     assert "Stale" == code_of(followed.verifier, token)
-    await followed.hear(1)
-    assert "Stale" == code_of(followed.verifier, token)  # when it looked again, nobody knows
     await followed.hear(1)
     assert None is code_of(followed.verifier, token)
 
@@ -252,15 +250,15 @@ async def test_lists_by_other_hands(followed: Followed) -> None:
     signing = auth.keys.signing
     claims = json.loads(json.dumps({"iss": auth.config.public_url, "seq": 9, "kids": ["evil"]}))
     header = {**signing.header, "typ": "revocations+jwt"}
-    public = OctKey.import_key(signing.key.as_pem(private=False).ljust(64, b"=")[:64])
+    secret = OctKey.generate_key(512)
     good = followed.listed()
     texts = {
-        signed(ECKey.generate_key("P-256"), header, claims): "The signature is wrong.",
-        signed(public, {**header, "alg": "HS256"}, claims): (
+        by_hand(ECKey.generate_key("P-256"), header, claims): "The signature is wrong.",
+        by_hand(secret, {**header, "alg": "HS256"}, claims): (
             "The algorithm is not that of the key."
         ),
         good[: good.rindex(".") + 1]: "This is no signed token.",
-        good[:-8]: "The signature has a wrong length.",
+        good[: good.rindex(".")] + ".AAAA": "The signature has a wrong length.",
         "<html>": "This is no signed token.",
         "": "This is no signed token.",
         "ÿ.ÿ.ÿ": "This is no signed token.",
@@ -294,7 +292,7 @@ async def test_list_by_a_retired_key(followed: Followed) -> None:
     await followed.hear(2)
     now = auth.now()
     claims = {"iss": auth.config.public_url, "iat": now + 9, "exp": now + 69, "seq": 9}
-    text = signed(
+    text = by_hand(
         stolen.key,
         {**stolen.header, "typ": "revocations+jwt"},
         {**claims, "kids": [stolen.id], "sids": {}},
@@ -309,14 +307,13 @@ async def test_list_by_a_retired_key(followed: Followed) -> None:
 async def test_another_key_by_the_same_name(followed: Followed) -> None:
     """A key that comes again under its old id is another one, for tokens that are remembered too."""
     token = await followed.token()
-    assert None is code_of(followed.verifier, token)
+    claims = dict(followed.verifier.check(token).claims)
     followed.uptime.advance(2)
     other, signing = ECKey.generate_key("P-256"), followed.server.auth.keys.signing
     jwk = {**other.as_dict(private=False), "kid": signing.id, "alg": "ES256", "use": "sig"}
     followed.publisher.says(KEYS, {"keys": [jwk]})
-    claims = json.loads(followed.verifier.check(token).body)
     listed = {"iss": claims["iss"], "iat": followed.server.auth.now(), "exp": 2e9}
-    text = signed(
+    text = by_hand(
         other,
         {**signing.header, "typ": "revocations+jwt"},
         {**listed, "seq": 0, "kids": [signing.id], "sids": {}},
@@ -325,7 +322,7 @@ async def test_another_key_by_the_same_name(followed: Followed) -> None:
     followed.ask()
     assert None is followed.trouble
     assert "invalid_token" == code_of(followed.verifier, token)
-    assert None is code_of(followed.verifier, signed(other, signing.header, claims))
+    assert None is code_of(followed.verifier, by_hand(other, signing.header, claims))
 
 
 async def test_made_up_keys_cause_no_traffic(followed: Followed) -> None:
@@ -334,7 +331,7 @@ async def test_made_up_keys_cause_no_traffic(followed: Followed) -> None:
     key = ECKey.generate_key("P-256")
     for number in range(100):
         header = {"typ": "at+jwt", "alg": "ES256", "kid": f"made-up-{number}"}
-        assert "invalid_token" == code_of(followed.verifier, signed(key, header, {}))
+        assert "invalid_token" == code_of(followed.verifier, by_hand(key, header, {}))
     assert before == followed.publisher.asked
 
 
@@ -391,7 +388,7 @@ async def test_foreign_keys(followed: Followed, kind: str) -> None:
     claims = dict(followed.verifier.check(await followed.token()).claims)
     header = {"typ": "at+jwt", "alg": algorithm, "kid": "odd"}
     if kind != "another curve":
-        assert "invalid_token" == code_of(followed.verifier, signed(key, header, claims))
+        assert "invalid_token" == code_of(followed.verifier, by_hand(key, header, claims))
 
 
 @pytest.mark.parametrize("change", [{"use": "enc"}, {"kid": 7}, {"alg": "ES512"}, {"crv": "P-521"}])
@@ -496,8 +493,6 @@ async def test_server_that_hangs_up(server: Server) -> None:
 
         def hang_up() -> None:
             listener.accept()[0].close()
-
-        import threading
 
         thread = threading.Thread(target=hang_up)
         thread.start()
