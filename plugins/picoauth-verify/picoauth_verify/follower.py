@@ -44,16 +44,14 @@ class Follower:
     tried: threading.Event = field(default_factory=threading.Event)
     """Set once a try is over, whatever became of it."""
     ended: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
+    thread: threading.Thread = field(init=False)
 
-    def start(self) -> None:
+    def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self.forever, name="picoauth-verify", daemon=True)
-        self.thread.start()
 
     def stop(self) -> None:
         self.ended.set()
-        if self.thread is not None:
-            self.thread.join()
+        self.thread.join()
 
     def forever(self) -> None:
         while not self.ended.is_set():

@@ -192,7 +192,7 @@ class Verifier:
         self.follower = Follower(
             self.issuer, client, self.bound / 4, self.clock, self.monotonic, known, keys
         )
-        self.follower.start()
+        self.follower.thread.start()
         return self.follower
 
     def forked(self) -> None:

@@ -151,7 +151,7 @@ def shown(page: Path) -> list[str]:
 def test_pages_show_the_examples() -> None:
     """The two lines of each framework on the pages are, to the letter, lines of its example."""
     examples = {name: source(name).splitlines() for name in NAMES}
-    blocks = [block.splitlines() for page in PAGES for block in shown(page)]
+    blocks = [[line for line in b.splitlines() if line] for page in PAGES for b in shown(page)]
     wraps = [block for block in blocks if "Middleware" in block[0]]
     assert 5 == len(wraps)
     for block in wraps:

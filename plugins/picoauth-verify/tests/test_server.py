@@ -264,13 +264,13 @@ FORKS = """
     for number in range(3):
         child = os.fork()
         if child == 0:
-            print(verifier.check(token).username, flush=True)
+            os.write(1, f"{verifier.check(token).username}\\n".encode())
             end = time.monotonic() + 60
             while time.monotonic() < end:
                 try:
                     verifier.check(token)
                 except Refused as refused:
-                    print(refused.code, flush=True)
+                    os.write(1, f"{refused.code}\\n".encode())
                     sys.exit(0)
                 time.sleep(0.01)
             sys.exit(1)
@@ -316,8 +316,6 @@ def test_close(real: Real) -> None:
         verifier.check(token)
         assert verifier.follower is not None
         thread = verifier.follower.thread
-    assert thread is not None
-    thread.join(60)
     assert not thread.is_alive()
     assert (False, None) == (verifier.ready, verifier.trouble)
     assert "ann" == verifier.check(token).username
