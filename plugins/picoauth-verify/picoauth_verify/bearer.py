@@ -15,9 +15,13 @@ def admitted(verifier: Verifier, headers: Sequence[str], *, required: bool) -> A
     A token that is no good is refused in any case: whoever sends one wants to be known by it.
     Raises Refused, Unreachable or Stale.
     """
-    if not headers and not required:
+    try:
+        token = bearer(headers)
+    except Refused as refused:
+        if required or refused.code != "token_missing":
+            raise
         return None
-    return verifier.check(bearer(headers))
+    return verifier.check(token)
 
 
 def bearer(headers: Sequence[str]) -> str:

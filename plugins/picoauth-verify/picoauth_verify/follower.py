@@ -42,7 +42,7 @@ class Follower:
     trouble: str | None = None
     """Why the last try came to nothing."""
     tried: threading.Event = field(default_factory=threading.Event)
-    """Set once a try is over, whatever became of it."""
+    """Set once a try is over, whatever became of it, or somebody has waited long enough."""
     ended: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread = field(init=False)
 

@@ -30,6 +30,8 @@ GRAIN = 1
 LEAST, MOST = 2, 60
 """Seconds that the bound can be: the server signs a list for a minute."""
 MOST_LEEWAY = 30
+PATIENCE = 5
+"""Seconds for a step of a question, at most; half the bound where that is less."""
 
 
 UPTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -182,16 +184,18 @@ class Verifier:
             follower = self.follower or self.follow()
         if not self.ready:
             follower.tried.wait(self.bound)
+            follower.tried.set()  # nobody waits again
         return follower
 
     def follow(self) -> Follower:
         """Begin with what the process knew that this one was forked from."""
-        client = Client(self.url, self.host, self.bound / 2)
+        client = Client(self.url, self.host, min(self.bound / 2, PATIENCE))
         known = None if self.forebear is None else self.forebear.known
         keys = {} if known is None else known.keys
         self.follower = Follower(
             self.issuer, client, self.bound / 4, self.clock, self.monotonic, known, keys
         )
+        weakref.finalize(self, self.follower.ended.set)  # what nobody uses follows no longer
         self.follower.thread.start()
         return self.follower
 
@@ -220,8 +224,11 @@ class Verifier:
 
 def origin(url: str) -> str:
     """The host and port of a web address that has nothing else. Raises ValueError."""
-    parts = urlsplit(url)
-    plain = parts.hostname and "@" not in parts.netloc
+    try:
+        parts = urlsplit(url)
+        plain = parts.hostname and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        plain = None
     if not plain or url not in (f"http://{parts.netloc}", f"https://{parts.netloc}"):
         raise ValueError(f"{url!r} must be an origin such as https://auth.example.com")
     return parts.netloc

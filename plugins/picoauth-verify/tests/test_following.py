@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from picoauth.testing import Server
 from picoauth_verify import Refused, Stale, Unreachable, Verifier, client
 from picoauth_verify.follower import KEYS, LIST
 from tests.accounts import accounts
-from tests.verifying import Followed, Publisher, by_hand, following, publishing
+from tests.verifying import Followed, Publisher, by_hand, certified, following, publishing
 
 OLDER = "The list is older than the one before."
 IN_FORCE = "The key is not in force."
@@ -502,6 +503,26 @@ async def test_server_that_hangs_up(server: Server) -> None:
         "Remote end closed connection without response",
         "[Errno 104] Connection reset by peer",
     }
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_certificate(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trusted: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """A server under TLS is who it says, whatever the application has done to Python's defaults."""
+    monkeypatch.setattr(ssl, "_create_default_https_context", ssl._create_unverified_context)
+    certificate = certified(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate if trusted else tmp_path / "none"))
+    with publishing(certificate) as secure:
+        followed = following(server, secure)
+        await followed.hear()
+        if trusted:
+            assert None is followed.trouble
+        else:
+            assert "certificate verify failed: self-signed certificate" in str(followed.trouble)
 
 
 async def test_log(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:

@@ -366,6 +366,10 @@ ORIGIN = "{!r} must be an origin such as https://auth.example.com"
                 "ftp://x",
                 "https://ann@auth.example.com",
                 "https://",
+                "https://x:y",
+                "https://x:0",
+                "https://x:99999",
+                "https://[x",
                 "HTTPS://auth.example.com",
             )
         ),
