@@ -26,6 +26,8 @@ CURVES: Mapping[str, tuple[ec.EllipticCurve, ec.ECDSA, int]] = {
     "ES512": (ec.SECP521R1(), ec.ECDSA(hashes.SHA512()), 66),
 }
 """Curve, hash and bytes of a coordinate, by algorithm (RFC 7518, section 3.4)."""
+KINDS = [["EdDSA", "OKP", "Ed25519"], ["ES256", "EC", "P-256"], ["ES512", "EC", "P-521"]]
+"""Algorithm, type and curve of the keys that a server may have."""
 
 Public: TypeAlias = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -81,9 +83,9 @@ def keys_of(document: bytes) -> Mapping[str, Key]:
 
 def is_ours(jwk: Mapping[str, Any]) -> bool:
     """Whether a key is for signatures that only the server can make, by an algorithm of its own."""
-    kind = jwk.get("alg"), jwk.get("kty"), jwk.get("crv")
+    kind = [jwk.get("alg"), jwk.get("kty"), jwk.get("crv")]
     return (
-        kind in {("EdDSA", "OKP", "Ed25519"), ("ES256", "EC", "P-256"), ("ES512", "EC", "P-521")}
+        kind in KINDS
         and jwk.get("use") == "sig"
         and isinstance(jwk.get("kid"), str)
         and "d" not in jwk

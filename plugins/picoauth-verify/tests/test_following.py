@@ -392,7 +392,9 @@ async def test_foreign_keys(followed: Followed, kind: str) -> None:
         assert "invalid_token" == code_of(followed.verifier, by_hand(key, header, claims))
 
 
-@pytest.mark.parametrize("change", [{"use": "enc"}, {"kid": 7}, {"alg": "ES512"}, {"crv": "P-521"}])
+@pytest.mark.parametrize(
+    "change", [{"use": "enc"}, {"kid": 7}, {"alg": "ES512"}, {"alg": ["ES256"]}, {"crv": "P-521"}]
+)
 async def test_key_for_something_else(
     server: Server, publisher: Publisher, change: Mapping[str, Any]
 ) -> None:
