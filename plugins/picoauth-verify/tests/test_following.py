@@ -123,6 +123,16 @@ async def test_lower_number(followed: Followed) -> None:
     assert OLDER == followed.trouble
 
 
+async def test_times_in_fractions(followed: Followed) -> None:
+    """A server may say its times more exactly than in whole seconds."""
+    followed.says(iat=followed.server.auth.now() + 0.25)
+    followed.ask()
+    assert None is followed.trouble
+    followed.says(iat=followed.server.auth.now() + 0.125)
+    followed.ask()
+    assert OLDER == followed.trouble
+
+
 async def test_server_set_up_anew(followed: Followed) -> None:
     """After a minute without a list that could be believed, the next one is believed by itself."""
     token = await ended(followed)
