@@ -293,12 +293,19 @@ async def test_retired_key(followed: Followed) -> None:
     assert None is code_of(followed.verifier, await followed.token())
 
 
-async def test_list_by_a_retired_key(followed: Followed) -> None:
+@pytest.mark.parametrize("others", [0, 1])
+async def test_list_by_a_retired_key(followed: Followed, others: int) -> None:
     """Who stole a key cannot bring it back once it was retired, not even after a silence."""
     auth = followed.server.auth
-    stolen = auth.keys.signing
-    await Keyring(auth).retire(stolen.id)
+    stolen, keyring = auth.keys.signing, Keyring(auth)
+    for _ in range(others):  # one that is known already, so that no keys are fetched
+        await keyring.add(keyring.made(), at_once=True)
+        await auth.keys.refresh()
     await followed.hear(2)
+    await keyring.retire(stolen.id)
+    await followed.hear(0.1)
+    assert None is followed.trouble
+    assert stolen.id not in followed.verifier.knowledge().keys
     now = auth.now()
     claims = {"iss": auth.config.public_url, "iat": now + 9, "exp": now + 69, "seq": 9}
     text = by_hand(
@@ -306,11 +313,24 @@ async def test_list_by_a_retired_key(followed: Followed) -> None:
         {**stolen.header, "typ": "revocations+jwt"},
         {**claims, "kids": [stolen.id], "sids": {}},
     )
-    for seconds in (0, 61):
+    for seconds in (0.1, 61):
         followed.uptime.advance(seconds)
         followed.publisher.says(LIST, text)
         followed.ask()
         assert IN_FORCE == followed.trouble
+
+
+async def test_key_retired_in_a_silence(followed: Followed) -> None:
+    """After a silence a list counts by the keys that are published then, not by those of before."""
+    auth = followed.server.auth
+    text = followed.listed(iat=auth.now() + 61, exp=auth.now() + 121)
+    followed.server.clock.advance(61)
+    followed.uptime.advance(61)
+    await Keyring(auth).retire(auth.keys.signing.id)
+    followed.publish()
+    followed.publisher.says(LIST, text)
+    followed.ask()
+    assert IN_FORCE == followed.trouble
 
 
 async def test_another_key_by_the_same_name(followed: Followed) -> None:
