@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from typing import TypeAlias
 
 from picoauth_verify.client import Client, Unanswered
 from picoauth_verify.jose import Key, Unreadable, keys_of
@@ -20,6 +21,8 @@ LIST = "/.well-known/picoauth/revocations"
 SPACING = 2
 """Seconds between two looks at the keys, at least."""
 NOT_FOUND = 404
+
+Keys: TypeAlias = Mapping[str, Key]
 
 
 @dataclass
@@ -36,8 +39,6 @@ class Follower:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     known: Knowledge | None = None
-    keys: Mapping[str, Key] = field(default_factory=dict)
-    """All that are published."""
     keys_asked: float = -math.inf
     trouble: str | None = None
     """Why the last try came to nothing."""
@@ -85,14 +86,11 @@ class Follower:
         if before is not None and text == before.list.text:
             self.known = before.again(asked)
             return
-        found = self.read(text, asked, before)
-        if not set(found.key_ids) <= set(self.keys):
-            self.look_at_keys()
+        found, keys = self.read(text, asked, {} if before is None else before.keys)
+        if not set(found.key_ids) <= set(keys):
+            keys = self.published(keys)
         now = self.clock()
-        if before is None:
-            self.known = first(found, self.keys, now)
-        else:
-            self.known = later(before, found, self.keys, now)
+        self.known = first(found, keys, now) if before is None else later(before, found, keys, now)
 
     def before(self, now: float) -> Knowledge | None:
         """What the next list is compared with: after a minute of silence, nothing.
@@ -101,24 +99,24 @@ class Follower:
         """
         return None if self.known is None or self.known.over(now) else self.known
 
-    def read(self, text: bytes, asked: float, before: Knowledge | None) -> List:
+    def read(self, text: bytes, asked: float, keys: Keys) -> tuple[List, Keys]:
         """Read a list by a key in force; else by one that is published now.
 
         Never by one that only was: somebody may have got hold of it.
         """
         now = self.clock()
-        if before is not None:
-            with suppress(Unreadable):
-                return read(text, asked, before.keys, self.issuer, now)
-        self.look_at_keys()
-        return read(text, asked, self.keys, self.issuer, now)
+        with suppress(Unreadable):
+            return read(text, asked, keys, self.issuer, now), keys
+        keys = self.published(keys)
+        return read(text, asked, keys, self.issuer, now), keys
 
-    def look_at_keys(self) -> None:
-        """Fetch the published keys, unless that was a moment ago."""
+    def published(self, keys: Keys) -> Keys:
+        """Fetch the published keys; those that are known, where that was done a moment ago."""
         now = self.monotonic()
-        if now - self.keys_asked >= SPACING:
-            self.keys_asked = now
-            self.keys = keys_of(self.client.get(KEYS))
+        if now - self.keys_asked < SPACING:
+            return keys
+        self.keys_asked = now
+        return keys_of(self.client.get(KEYS))
 
 
 def told(error: Exception) -> str:

@@ -191,9 +191,8 @@ class Verifier:
         """Begin with what the process knew that this one was forked from."""
         client = Client(self.url, self.host, min(self.bound / 2, PATIENCE))
         known = None if self.forebear is None else self.forebear.known
-        keys = {} if known is None else known.keys
         self.follower = Follower(
-            self.issuer, client, self.bound / 4, self.clock, self.monotonic, known, keys
+            self.issuer, client, self.bound / 4, self.clock, self.monotonic, known
         )
         weakref.finalize(self, self.follower.ended.set)  # what nobody uses follows no longer
         self.follower.thread.start()

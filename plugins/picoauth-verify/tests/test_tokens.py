@@ -210,13 +210,13 @@ async def test_algorithms(followed: Followed) -> None:
         assert ("invalid_token", other) == refused(followed.verifier, f"{text}.{encoded(mac)}")
 
 
-@pytest.mark.parametrize("length", [0, 32, 63, 65, 72, 128])
-async def test_length_of_signature(followed: Followed, length: int) -> None:
+async def test_length_of_signature(followed: Followed) -> None:
     """A signature has the length that its algorithm says; DER, for instance, is none."""
     head, payload, _ = (await followed.token()).split(".")
-    said = "The signature has a wrong length." if length else NO_TOKEN
-    token = f"{head}.{payload}.{encoded(bytes(length))}"
-    assert ("invalid_token", said) == refused(followed.verifier, token)
+    for length in (1, 32, 63, 65, 72, 128):
+        token = f"{head}.{payload}.{encoded(bytes(length))}"
+        expected = ("invalid_token", "The signature has a wrong length.")
+        assert expected == refused(followed.verifier, token)
 
 
 async def test_signatures(followed: Followed) -> None:
@@ -302,15 +302,16 @@ WRONG: Mapping[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-async def test_claims(followed: Followed, name: str) -> None:
+async def test_claims(followed: Followed) -> None:
     """Each claim is there that has to be, and of its kind."""
     header, claims = parts(await followed.token())
     key = followed.server.auth.keys.signing.key
-    expected = ("invalid_token", f"The claim {name} is missing, or of a wrong kind.")
-    for value in WRONG[name]:
-        changed = {n: v for n, v in {**claims, name: value}.items() if v is not None}
-        assert expected == refused(followed.verifier, by_hand(key, header, changed)), value
+    for name, values in WRONG.items():
+        expected = ("invalid_token", f"The claim {name} is missing, or of a wrong kind.")
+        for value in values:
+            changed = {n: v for n, v in {**claims, name: value}.items() if v is not None}
+            token = by_hand(key, header, changed)
+            assert expected == refused(followed.verifier, token), (name, value)
 
 
 async def test_claims_of_others(followed: Followed) -> None:
