@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from picoauth import replies
+from picoauth.devices import device
 from picoauth.problems import (
     INVALID_USERNAME,
     LAST_FACTOR,
@@ -63,13 +64,14 @@ class Account:
         gone, changed = (NOT_FOUND,), (START_OVER, REFUSED)
         taken = (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED, NOT_FOUND)
         me: dict[str, Any] = {"answer": replies.Me, "problems": taken}
-        tokens = {"answer": replies.Tokens, "problems": (NOT_FOUND, LAST_FACTOR, *changed)}
+        tokens = {"answer": replies.Handed, "problems": (NOT_FOUND, LAST_FACTOR, *changed)}
         return [
             route("GET", "/auth/me", self.me, "session", answer=replies.Me, problems=gone),
             route("PUT", "/auth/me", self.replace, "session", body=Profile, **me),
             route("PATCH", "/auth/me", self.change, "session", body=Changes, **me),
             route("DELETE", "/auth/me", self.delete, "fresh", status=204, problems=gone),
             route("GET", "/auth/sessions", self.sessions, "session", answer=replies.Sessions),
+            route("DELETE", "/auth/sessions", self.end_others, "fresh", status=204, problems=gone),
             route("DELETE", "/auth/sessions/{id}", self.end, "fresh", status=204),
             route("GET", "/auth/factors", self.factors, "session", answer=replies.Factors),
             route("PATCH", "/auth/factors/{id}", self.rename, "session", body=Label, status=204),
@@ -123,6 +125,14 @@ class Account:
         current = request.access.session_id
         return Reply({"sessions": [listed(session, current) for session in found]})
 
+    async def end_others(self, request: Request) -> Reply:
+        """End all sessions of the user but this one."""
+        access = request.access
+        await self.auth.accounts.logout_from_all(
+            access.user_id, request.caller, keep=access.session_id
+        )
+        return Reply(status=204)
+
     async def end(self, request: Request) -> Reply:
         """End one of the user's sessions."""
         user_id = request.access.user_id
@@ -153,9 +163,11 @@ def listed(session: Session, current: str) -> dict[str, Any]:
         "id": session.id,
         "current": session.id == current,
         "created_at": session.created_at,
-        "refreshed_at": session.rotated_at,
+        "used_at": session.rotated_at,
         "expires_at": min(session.idle_at, session.expires_at),
         "amr": list(session.amr),
+        "delivery": session.delivery,
+        "device": device(session.user_agent),
         "address": session.address,
         "user_agent": session.user_agent,
     }

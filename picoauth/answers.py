@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import is_dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import click
 
@@ -129,6 +130,12 @@ def is_typed(value: object) -> bool:
     return value in (None, dict, str) or (isinstance(value, type) and is_dataclass(value))
 
 
+def is_answer(value: object) -> bool:
+    """One type, or a choice of dataclasses."""
+    choice = isinstance(value, UnionType) and all(map(is_dataclass, get_args(value)))
+    return choice or is_typed(value)
+
+
 def is_shown(value: object) -> bool:
     """What `/openapi.json` can show."""
     return value is None or is_json({"": value})
@@ -150,12 +157,12 @@ def text(value: object) -> bool:
 
 def undescribed(kind: object, *, sent: bool) -> str | None:
     """Why a type can neither be checked nor shown; else None."""
-    if not is_dataclass(kind):
-        return None
+    kinds = [one for one in get_args(kind) or (kind,) if is_dataclass(one)]
     schemas = Schemas()
     try:
-        schemas.of(kind, sent=sent)
-        json.dumps([schemas.named, sample(kind)])
+        for one in kinds:
+            schemas.of(one, sent=sent)
+            json.dumps([schemas.named, sample(one)])
     except Exception as error:  # noqa: BLE001 - annotations are evaluated, and fail in any way
         return told(error)
     return None
@@ -168,7 +175,7 @@ MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "policy": text,
     "body": is_typed,
     "known": is_typed,
-    "answer": is_typed,
+    "answer": is_answer,
     "query": lambda value: is_json(value) and all(map(text, value.values())),
     "accepts": items(str),
     "also": items(int),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
+from picoauth.cookies import Cookies
 from picoauth.credentials import Credentials
 from picoauth.database import Database
 from picoauth.delivery import Events, by_event
@@ -80,6 +81,7 @@ class Auth:
         self.accounts = Accounts(self)
         self.credentials = Credentials(self)
         self.grants = Grants(self)
+        self.cookies = Cookies(self)
         self.fill()
 
     def embedded(self) -> Database:

@@ -50,7 +50,7 @@ class Credentials:
         """
         for _ in range(TRIES):
             current = await self.session(session_id)
-            changed = change(current)
+            changed = self.auth.cookies.renewed(change(current), current)
             answer = await answering(changed)
             changing = await self.auth.sessions.change(changed, current.generation)
             try:
@@ -59,6 +59,7 @@ class Credentials:
                 if conflict.index < len(statements):
                     raise
             else:
+                self.auth.cookies.hand(changed)
                 return changed, {**answer, **replies}
         raise Denied(START_OVER)
 
@@ -117,19 +118,22 @@ class Credentials:
         )
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         now = self.auth.now()
-        idle_at, _ = self.auth.config.tokens.ends(now)
         try:
             _, answer = await self.change_session(
                 session_id,
-                lambda session: renewed(change(session), now, idle_at),
+                lambda session: renewed(change(session), now, self.idle_end(session, now)),
                 event,
                 [*statements, rise, *ending],
-                partial(self.auth.grants.tokens, user),
+                partial(self.auth.grants.session, user),
             )
         except Conflict as conflict:
             raise Denied(START_OVER) from conflict
         await heed(self.auth)
         return answer
+
+    def idle_end(self, session: Session, now: int) -> int:
+        idle_at, _ = self.auth.config.ends(now, session.delivery)
+        return idle_at
 
     async def enrol(
         self, session_id: str, enrolment: Enrolment, statements: Sequence[Statement], caller: Caller

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def routes(auth: Auth) -> Sequence[EdgeRoute]:
-    """`POST /jwt/validate` and `GET /auth/session`: the claims of a valid access token."""
+    """`POST /jwt/validate` and `GET /auth/session`: the claims of a token, or of a cookie."""
 
     async def validate(request: EdgeRequest) -> EdgeReply:
         """The claims of an access token, which comes as bearer or as the body."""
@@ -26,10 +26,14 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
         return EdgeReply(auth.tokens.check(presented(header(request), sent)).body)
 
     async def session(request: EdgeRequest) -> EdgeReply:
-        """The claims of the bearer: who is logged in."""
+        """Who is logged in, by a bearer or a cookie."""
         if has_body(request):
             raise AuthError(UNSUPPORTED_MEDIA_TYPE)
-        return EdgeReply(auth.tokens.check(bearer(header(request))).body)
+        authorization = header(request)
+        cookie = None if authorization else auth.cookies.sent(header(request, b"cookie"))
+        if cookie:
+            return EdgeReply((await auth.cookies.check(cookie)).body)
+        return EdgeReply(auth.tokens.check(bearer(authorization)).body)
 
     claims: dict[str, Any] = {"answer": replies.Claims}
     token: dict[str, Any] = {"body": str, "accepts": (ANYTHING,), "example": replies.TOKEN}
@@ -38,12 +42,18 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
         EdgeRoute(
             method="POST", path="/jwt/validate", handler=validate, **token, **claims, problems=TOKEN
         ),
-        EdgeRoute(method="GET", path="/auth/session", handler=session, **claims, problems=alone),
+        EdgeRoute(
+            method="GET",
+            path="/auth/session",
+            handler=session,
+            answer=replies.Identity,
+            problems=alone,
+        ),
     ]
 
 
-def header(request: EdgeRequest) -> str | None:
-    value = request.headers.get(b"authorization")
+def header(request: EdgeRequest, name: bytes = b"authorization") -> str | None:
+    value = request.headers.get(name)
     return None if value is None else value.decode("latin-1")
 
 

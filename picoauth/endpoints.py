@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from picoauth import checks, oauth, published, replies, seen
 from picoauth.account import Account
@@ -13,6 +13,7 @@ from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.possible import TOKEN
 from picoauth.problems import (
+    CROSS_SITE,
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
     INVALID_BODY,
@@ -23,7 +24,7 @@ from picoauth.problems import (
     UNKNOWN_FACTOR,
 )
 from picoauth.routes import ANYTHING, JSON, Reply, Request, Route
-from picoauth.sessions import Session
+from picoauth.sessions import Delivery, Session
 
 if TYPE_CHECKING:
     from picoauth.app import Application
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 BEGIN = (UNKNOWN_FACTOR, FACTOR_OUT_OF_PLACE, FLOW_ENDED, START_OVER, REFUSED)
 CACHED = {"Cache-Control": "public, max-age=300"}
-RESERVED = frozenset({"factor", "flow", "session"})
+RESERVED = frozenset({"factor", "flow", "session", "remember"})
 
 
 def routes(app: Application) -> Sequence[Route]:
@@ -101,7 +102,7 @@ class Entrance:
         factors = self.auth.factors.values()
         wrong = [problem for each in factors for problem in (each.refused, *each.problems)]
 
-        def flow(path: str, handler: Any, policy: str, answer: type, *more: Problem) -> Route:
+        def flow(path: str, handler: Any, policy: str, answer: Any, *more: Problem) -> Route:
             return Route(
                 method="POST",
                 path=path,
@@ -121,9 +122,15 @@ class Entrance:
         ended = (*TOKEN, REFUSED)
         return [
             flow("/auth/login/begin", self.begin, "flow", replies.Begun),
-            flow("/auth/login", self.login, "flow", replies.Tokens, MORE_NEEDED),
+            flow("/auth/login", self.login, "flow", replies.Handed, MORE_NEEDED, CROSS_SITE),
             flow("/auth/stepup/begin", self.begin_stepup, "session", replies.Begun),
-            flow("/auth/stepup", self.stepup, "session", replies.AccessToken, MORE_NEEDED),
+            flow(
+                "/auth/stepup",
+                self.stepup,
+                "session",
+                replies.AccessToken | replies.Identity,
+                MORE_NEEDED,
+            ),
             post(
                 "/jwt/refresh",
                 self.refresh,
@@ -132,6 +139,7 @@ class Entrance:
                 answer=replies.Tokens,
                 problems=ended,
             ),
+            post("/auth/session/refresh", self.prolong, "session", answer=replies.Identity),
             post("/auth/logout", self.logout, "session", status=204, problems=(NOT_FOUND,)),
             post(
                 "/auth/logout_from_all",
@@ -165,6 +173,14 @@ class Entrance:
         token = presented(request.headers.get("authorization"), request.body)
         return Reply(await self.auth.grants.refresh(token, request.caller))
 
+    async def prolong(self, request: Request) -> Reply:
+        """Move the idle end of a session that is kept in a cookie; answers who is logged in."""
+        if not request.access.by_cookie:  # tokens have their own way, and nothing is lost
+            return Reply(request.access.claims)
+        session = await self.auth.credentials.session(request.access.session_id)
+        access = await self.auth.cookies.access(await self.auth.cookies.prolong(session))
+        return Reply(access.claims)
+
     async def logout(self, request: Request) -> Reply:
         """End this session."""
         access = request.access
@@ -184,13 +200,16 @@ class Entrance:
         """Read a step: the factor's own members, and further factors under their names."""
         body: Payload = request.body
         for name in RESERVED & body.keys():
-            if not isinstance(body[name], str):
-                raise AuthError(INVALID_BODY, f"{name} must be a text")
-        if body.get("session", "token") != "token":
-            raise AuthError(INVALID_BODY, 'session must be "token"')
-        payloads = self.payloads(body)
+            kind, word = (bool, "true or false") if name == "remember" else (str, "a text")
+            if not isinstance(body[name], kind):
+                raise AuthError(INVALID_BODY, f"{name} must be {word}")
         return Step(
-            flow=body.get("flow"), payloads=payloads, caller=request.caller, session=session
+            flow=body.get("flow"),
+            payloads=self.payloads(body),
+            caller=request.caller,
+            delivery=delivery(body),
+            same_site=self.auth.cookies.same_site(request.headers),
+            session=session,
         )
 
     def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
@@ -201,6 +220,16 @@ class Entrance:
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
         first = [(main, own)] if own or "factor" in body or not further else []
         return [*first, *((name, wrapped(name, body[name])) for name in further)]
+
+
+def delivery(body: Payload) -> Delivery | None:
+    """How the session is to be kept, where the client says so. Raises AuthError."""
+    kind, remember = body.get("session"), body.get("remember", False)
+    if kind not in (None, "token", "cookie"):
+        raise AuthError(INVALID_BODY, 'session must be "token" or "cookie"')
+    if remember and kind != "cookie":
+        raise AuthError(INVALID_BODY, 'remember goes with "session": "cookie"')
+    return "remembered" if remember else cast("Delivery | None", kind)
 
 
 def wrapped(name: str, value: Any) -> Payload:

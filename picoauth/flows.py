@@ -11,7 +11,7 @@ from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.events import Caller
 from picoauth.factors import Factor, Payload, Proof
 from picoauth.problems import FLOW_ENDED, SESSION_ENDED, START_OVER, UNAVAILABLE
-from picoauth.sessions import Session
+from picoauth.sessions import Delivery, Session
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Flow:
     done: Sequence[Done] = ()
     states: Mapping[str, Any] = field(default_factory=dict)
     """What factors kept with their challenges, by the factor's name."""
+    delivery: Delivery = "token"
     resumed: bool = False
     """Came from a ticket, which is spent."""
 
@@ -91,6 +92,10 @@ class Step:
     flow: str | None
     payloads: Sequence[tuple[str, Payload]]
     caller: Caller
+    delivery: Delivery | None = None
+    """How the client wants to keep the session, where this request says so."""
+    same_site: bool = True
+    """Whether no page of another site can have sent it; it may set a cookie then."""
     session: Session | None = None
     """Set where a session proves itself afresh, unset at a login."""
 

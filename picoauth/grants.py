@@ -23,12 +23,14 @@ class Grants:
         self.auth = auth
 
     async def access(self, user: User, session: Session) -> dict[str, Any]:
-        """A new access token of a session."""
-        return self.bearer(await self.claims(user, session))
+        """A new access token of a session, or what its cookie stands for."""
+        claims = await self.claims(user, session)
+        return self.bearer(claims) if session.delivery == "token" else shown(session, claims)
 
-    async def tokens(self, user: User, session: Session) -> dict[str, Any]:
-        """Access and refresh token of a session."""
-        return self.both(session, await self.claims(user, session))
+    async def session(self, user: User, session: Session) -> dict[str, Any]:
+        """Access and refresh token of a session, or what its cookie stands for."""
+        claims = await self.claims(user, session)
+        return self.both(session, claims) if session.delivery == "token" else shown(session, claims)
 
     async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
         """New tokens for a refresh token. Raises Denied.
@@ -67,3 +69,8 @@ class Grants:
                 raise plugins.fault(name, f"adds the claim {claim}, which is taken")
             claims |= added
         return claims
+
+
+def shown(session: Session, claims: Mapping[str, Any]) -> dict[str, Any]:
+    """What a browser's page learns of a session that is kept in a cookie."""
+    return {**claims, "exp": min(session.idle_at, session.expires_at)}

@@ -14,6 +14,7 @@ from picoauth.cors import Cors
 from picoauth.errors import AuthError
 from picoauth.events import Caller
 from picoauth.figures import Figures
+from picoauth.outgoing import COOKIES
 from picoauth.problems import (
     AMBIGUOUS_TOKEN,
     BAD_REQUEST,
@@ -90,7 +91,9 @@ class Http:
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         caller = self.caller(scope, headers)
-        outlet = Outlet(scope, send, self.dress(headers, caller))
+        cookies: list[str] = []
+        COOKIES.set(cookies)
+        outlet = Outlet(scope, send, self.dress(headers, caller), cookies)
         try:
             self.check(scope, headers)
             scope["picoauth.caller"], scope["picoauth.listener"] = caller, listener
@@ -160,10 +163,12 @@ class Http:
 class Outlet:
     """The way out of one request: adds the headers that every answer has, and notes the status."""
 
-    def __init__(self, scope: Scope, send: Send, headers: Headers) -> None:
+    def __init__(self, scope: Scope, send: Send, headers: Headers, cookies: Sequence[str]) -> None:
         self.whole: Whole | None = scope.get("extensions", {}).get(WHOLE)
         self.send = send
         self.headers = headers
+        self.cookies = cookies
+        """What is to be set by the time that the answer begins."""
         self.status = 0
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
@@ -185,7 +190,8 @@ class Outlet:
 
     def dressed(self, headers: Headers) -> Headers:
         there = [name for name, _ in headers if name != b"vary"]  # each adds its own
-        return [*headers, *(header for header in self.headers if header[0] not in there)]
+        ours = [header for header in self.headers if header[0] not in there]
+        return [*headers, *ours, *((b"set-cookie", cookie.encode()) for cookie in self.cookies)]
 
 
 def check_single(names: Sequence[bytes]) -> None:

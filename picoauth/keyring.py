@@ -62,6 +62,8 @@ class Keyring:
         try:
             await self.auth.events.commit(self.added(new, signs_at), replace(adding, rows=1), *rest)
         except Conflict as conflict:
+            if conflict.index:  # something that a plugin adds
+                raise
             raise await self.refused(new) from conflict
         await self.keys.refresh()
         return signs_at

@@ -12,7 +12,7 @@ from picoauth.events import SteppedUp
 from picoauth.factors import Attemptee, Factor, Situation
 from picoauth.flows import Accepted, Flow, Flows, Step, written
 from picoauth.mint import GUARD, Login, Mint
-from picoauth.problems import FLOW_ENDED, MORE_NEEDED, START_OVER
+from picoauth.problems import CROSS_SITE, FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.proving import Proving
 from picoauth.sessions import Session
 from picoauth.sufficiency import Sufficiency, methods, second_at
@@ -68,7 +68,13 @@ class Logins:
         """Prove, and answer tokens. Raises AuthError: 401 with a `flow`, and `next` if more helps."""
         proven = await self.prove(step)
         flow = proven.flow
-        login = Login(user=proven.user, factors=flow.factors, amr=methods(flow), caller=step.caller)
+        login = Login(
+            user=proven.user,
+            factors=flow.factors,
+            amr=methods(flow),
+            caller=step.caller,
+            delivery=flow.delivery,
+        )
         try:
             await self.auth.check_login(login)
         except AuthError as refusal:
@@ -110,6 +116,9 @@ class Logins:
     async def prove(self, step: Step) -> Proven:
         """Take every payload of the request. Raises AuthError where proofs are missing or wrong."""
         flow = came = await self.flows.resume(step.flow, step.session)
+        flow = replace(flow, delivery=step.delivery or flow.delivery)
+        if flow.delivery != "token" and not step.same_site:  # or a stranger logs a victim in
+            raise AuthError(CROSS_SITE)
         accepted: list[Accepted] = []
         for name, payload in step.payloads:
             user = await self.flows.user(flow)  # raises START_OVER, which hands out no flow

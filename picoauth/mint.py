@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from picoauth.changes import heed
 from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied
-from picoauth.events import Caller, Event, LoginCompleted, SessionDerived
+from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SessionEnded
 from picoauth.problems import SESSION_ENDED
-from picoauth.sessions import Session
+from picoauth.sessions import Delivery, Session
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Login:
     factors: tuple[str, ...]
     amr: tuple[str, ...]
     caller: Caller
+    delivery: Delivery = "token"
 
 
 class Mint:
@@ -55,8 +58,8 @@ class Mint:
 
     def session(self, login: Login, second_at: int | None) -> Session:
         now = self.auth.now()
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
-        return Session(
+        idle_at, expires_at = self.auth.config.ends(now, login.delivery)
+        session = Session(
             id=self.auth.users.new_id(),
             user_id=login.user.id,
             epoch=login.user.epoch,
@@ -70,7 +73,9 @@ class Mint:
             amr=login.amr,
             address=login.caller.address,
             user_agent=(login.caller.user_agent or "")[:256] or None,
+            delivery=login.delivery,
         )
+        return self.auth.cookies.stamped(session)
 
     async def derive(self, parent: Session, caller: Caller) -> dict[str, Any]:
         """Tokens of a sibling: the same login on another root domain. Raises Denied.
@@ -80,7 +85,7 @@ class Mint:
         user, now = await self.auth.users.get(parent.user_id), self.auth.now()
         if user is None:
             raise Denied(SESSION_ENDED)
-        idle_at, expires_at = self.auth.config.tokens.ends(now)
+        idle_at, expires_at = self.auth.config.ends(now, parent.delivery)
         sibling = replace(
             parent,
             id=self.auth.users.new_id(),
@@ -94,6 +99,7 @@ class Mint:
             address=caller.address,
             user_agent=caller.user_agent,
         )
+        sibling = self.auth.cookies.stamped(sibling)
         event = SessionDerived(
             at=now,
             user_id=user.id,
@@ -107,15 +113,35 @@ class Mint:
         except Conflict as conflict:
             raise Denied(SESSION_ENDED) from conflict
 
+    async def crowded(self, user: User) -> Sequence[Session]:
+        """Those that were not used for longest and have to end, so that one more has room (S-7)."""
+        most = self.auth.config.logins.sessions
+        found = sorted(await self.auth.sessions.list(user.id), key=lambda one: one.rotated_at)
+        return found[: max(0, len(found) - most + 1)]
+
     async def make(
         self, session: Session, user: User, event: Event, *statements: Statement
     ) -> dict[str, Any]:
         """The only place where sessions are put into the store. Raises Conflict."""
-        answer = await self.auth.grants.tokens(user, session)
+        answer = await self.auth.grants.session(user, session)
+        crowded = await self.crowded(user)
+        ends = [each for one in crowded for each in await self.auth.sessions.end(one.id)]
         made = await self.auth.sessions.put(session)
         try:
-            replies = await self.auth.events.commit(event, *statements, *made)
+            replies = await self.auth.events.commit(event, *statements, *made, *ends)
         except BaseException:
             await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
             raise
+        self.auth.cookies.hand(session)
+        if crowded:
+            await heed(self.auth)
+        for one in crowded:
+            self.auth.events.deliver(
+                SessionEnded(
+                    at=session.created_at,
+                    user_id=user.id,
+                    session_id=one.id,
+                    caller=event.caller,
+                )
+            )
         return {**answer, **replies}

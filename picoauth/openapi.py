@@ -27,6 +27,7 @@ INFO = {
 }
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": "__Host-picoauth"},
     "basic": {"type": "http", "scheme": "basic"},
 }
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from picoauth.errors import Problem
 from picoauth.forms import Refusal, form_of, formed
@@ -67,7 +67,7 @@ class Operations:
             "requestBody": {"content": dict.fromkeys(route.accepts, content), "required": needed}
         }
 
-    def schema(self, kind: type, *, sent: bool) -> Schema:
+    def schema(self, kind: Any, *, sent: bool) -> Schema:
         return {"type": "object"} if kind is dict else self.schemas.of(kind, sent=sent)
 
     def responses(self, route: AnyRoute, problems: Sequence[Problem]) -> dict[str, Any]:
@@ -89,9 +89,10 @@ class Operations:
         return {"description": said or phrase(status), "content": {route.media: content}}
 
 
-def media(schema: Schema, kind: type, given: Any = None) -> dict[str, Any]:
+def media(schema: Schema, kind: Any, given: Any = None) -> dict[str, Any]:
     """A schema with its example: the one that is given, or that of the members."""
-    shown = given or (sample(kind) if is_dataclass(kind) else None)
+    first = next(iter(get_args(kind)), kind)  # of several
+    shown = given or (sample(first) if is_dataclass(first) else None)
     return {"schema": schema, **({} if shown is None else {"example": shown})}
 
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 
+SAFE = ("GET", "HEAD")
+"""Methods that change nothing."""
+
+
 class Policies:
     """The kernel's guards; plugins add theirs by the hook `guards`."""
 
@@ -33,7 +37,14 @@ class Policies:
         return request.caller
 
     async def session(self, request: Request) -> Access:
-        return self.auth.tokens.check(bearer(request.headers.get("authorization")))
+        """By token, or by cookie where there is none; and then from a page of ours (S-5)."""
+        authorization, cookies = request.headers.get("authorization"), self.auth.cookies
+        cookie = None if authorization else cookies.sent(request.headers.get("cookie"))
+        if not cookie:
+            return self.auth.tokens.check(bearer(authorization))
+        if request.method not in SAFE:
+            cookies.check_site(request.headers)
+        return await cookies.check(cookie)
 
     async def fresh(self, request: Request) -> Access:
         """A proof a few minutes old at most: of a second factor, if one is enrolled (V7.5.1)."""

@@ -13,6 +13,7 @@ from picoauth.problems import (
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
     CONFLICT,
+    CROSS_SITE,
     FORBIDDEN,
     HTTP_VERSION,
     INTERNAL_ERROR,
@@ -42,6 +43,7 @@ TOKEN = (TOKEN_MISSING, INVALID_TOKEN, TOKEN_EXPIRED, SESSION_ENDED)
 """What is wrong with an access token, or a refresh token."""
 
 BEARER: Mapping[str, Any] = {"bearer": []}
+COOKIE: Mapping[str, Any] = {"cookie": []}
 BASIC: Mapping[str, Any] = {"basic": []}
 
 
@@ -57,9 +59,9 @@ POLICIES: Mapping[str, Policy] = {
     "": Policy(""),
     "public": Policy("Everybody may call this."),
     "flow": Policy("Everybody may call this; the `flow` of an earlier step is the credential."),
-    "session": Policy("Needs an access token.", TOKEN),
+    "session": Policy("Needs an access token, or a cookie.", TOKEN),
     "fresh": Policy(
-        "Needs an access token of a session that was proven afresh in the last minutes: "
+        "Needs an access token, or a cookie, of a session that was proven afresh in the last minutes: "
         "by a second factor, if one is enrolled.",
         (*TOKEN, STEPUP_NEEDED),
     ),
@@ -88,9 +90,15 @@ def possible(route: AnyRoute) -> Sequence[Problem]:
         found |= {INVALID_JSON} if JSON in route.accepts and route.body is not str else set()
         found |= {NOT_FOUND} if "{" in route.path else set()
         found |= set() if route.method == "GET" else {CONFLICT}
+        found |= {CROSS_SITE} if by_cookie(route) and route.method != "GET" else set()
     elif route.body is not None:
         found |= set(READING)
     return sorted(found, key=lambda problem: (problem.status, problem.code, problem.title))
+
+
+def by_cookie(route: AnyRoute) -> bool:
+    """Whether a browser's cookie will do."""
+    return isinstance(route, Route) and route.policy in ("session", "fresh")
 
 
 def security(route: AnyRoute) -> Sequence[Mapping[str, Any]]:
@@ -99,4 +107,6 @@ def security(route: AnyRoute) -> Sequence[Mapping[str, Any]]:
         return [BEARER, BASIC]
     if TOKEN_MISSING not in possible(route):
         return []
+    if by_cookie(route):
+        return [BEARER, COOKIE]
     return [BEARER, *([{}] if route.body is str else [])]

@@ -23,6 +23,7 @@ SESSION_ENDED = Problem(401, "session_ended", "This session has ended: log in ag
 START_OVER = Problem(401, "start_over", "The account changed meanwhile: start over.")
 TOKEN_EXPIRED = Problem(401, "token_expired", "This token has expired: refresh it.")
 TOKEN_MISSING = Problem(401, "token_missing", "This needs a token.")
+CROSS_SITE = Problem(403, "cross_site", "A page of another site may not do this with a cookie.")
 FORBIDDEN = Problem(403, "forbidden", "This is not for you.")
 REFUSED = Problem(403, "refused", "This was refused.")
 STEPUP_NEEDED = Problem(403, "stepup_needed", "This needs a fresh proof: POST /auth/stepup first.")

@@ -72,20 +72,30 @@ class Tokens(AccessToken):
 
 
 @shape
-class Claims:
-    """What an access token says (RFC 9068, section 2.2)."""
+class Identity:
+    """Who is logged in, and how, in the words of an access token (RFC 9068, section 2.2)."""
 
     iss: str = described("Issuer: the server's public URL.", example="https://auth.example.com")
     sub: str = described("The user's id.", example=USER_ID)
     aud: str = described("Audience.", example="https://auth.example.com")
     sid: str = described("The session's id.", example=SESSION_ID)
-    jti: str = described("The token's id.", example="9b1d7f3a5c2e8d4f6a0b1c3e")
-    iat: int = described("When it was issued.", example=1800000000)
-    exp: int = described("When it expires.", example=1800000600)
+    exp: int = described("When it ends.", example=1800000600)
     amr: tuple[str, ...] = described("How the user proved to be it (RFC 8176).", example=["pwd"])
     auth_time: int = described("When that was.", example=1800000000)
     preferred_username: str = described("User name.", default="", example="ann")
     name: str = described("Name to show.", default="", example="Ann")
+
+
+@shape
+class Claims(Identity):
+    """What an access token says (RFC 9068, section 2.2)."""
+
+    jti: str = described("The token's id.", example="9b1d7f3a5c2e8d4f6a0b1c3e")
+    iat: int = described("When it was issued.", example=1800000000)
+
+
+Handed = Tokens | Identity
+"""What a login answers: tokens, or who is logged in where a cookie keeps the session."""
 
 
 @shape
@@ -117,9 +127,13 @@ class ListedSession:
     id: str = described("The `sid` of its tokens.", example=SESSION_ID)
     current: bool = described("Whether it is the one that asks.", example=True)
     created_at: int = described("When the login was.", example=1800000000)
-    refreshed_at: int = described("When its tokens were last refreshed.", example=1800000000)
+    used_at: int = described(
+        "When its tokens were refreshed, or its end moved.", example=1800000000
+    )
     expires_at: int = described("When it ends unless it is refreshed.", example=1801209600)
     amr: tuple[str, ...] = described("How the user proved to be it.", example=["pwd"])
+    delivery: Literal["token", "cookie", "remembered"] = described("How the client keeps it.")
+    device: str | None = described("A name to know it by.", example="Firefox on Linux")
     address: str | None = described("Where the login came from.", example="203.0.113.7")
     user_agent: str | None = described("What the client called itself.", example="curl/8.5.0")
 
@@ -183,7 +197,8 @@ class Step:
         "Whose members these are; the first that may start, by default.", default=""
     )
     flow: str = described("That of the step before.", default="")
-    session: Literal["token"] = described("How the session is delivered.", default="token")
+    session: Literal["token", "cookie"] = described("How the session is kept.", default="token")
+    remember: bool = described("Keep the cookie when the browser is closed.", default=False)
 
 
 @shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Literal
 
 from picoauth.errors import Denied, Problem
@@ -31,6 +32,7 @@ class Request:
 
     caller: Caller
     headers: Mapping[str, str]
+    method: str = "GET"
     listener: Listener = "public"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -82,8 +84,8 @@ class Declared:
     status: int = 200
     also: Sequence[int] = ()
     """Further statuses of the same answer."""
-    answer: type | None = None
-    """A dataclass of `described` members, which others may join; `dict`; `str`; None tells nothing."""
+    answer: type | UnionType | None = None
+    """A dataclass of `described` members, which others may join, or several; `dict`; `str`; None tells nothing."""
     media: str = JSON
     """Content type of the answer."""
     problems: Sequence[Problem] = ()

@@ -91,6 +91,8 @@ KERNEL = (
     "alter table signing_keys add column retires_at integer",
     "alter table revocations add column seq integer not null default 0",
     "create index revocations_seq on revocations (seq)",
+    "alter table sessions add column cookie blob",
+    "alter table sessions add column delivery text not null default 'token'",
     """
     create table resource_servers (
         name text primary key, hash blob not null unique, created_at integer not null

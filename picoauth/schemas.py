@@ -51,6 +51,8 @@ class Schemas:
         origin, args = typing.get_origin(kind), typing.get_args(kind)
         if origin in UNIONS and len(args) == 2 and types.NoneType in args:  # noqa: PLR2004 - X | None
             return nullable(self.of(inner(args), sent=sent, bounds=bounds))
+        if origin in UNIONS and not sent and all(map(dataclasses.is_dataclass, args)):
+            return {"anyOf": [self.of(arg, sent=sent) for arg in args]}
         if origin is Literal and all(isinstance(word, str) for word in args):
             return {"type": "string", "enum": list(args)}
         if origin is tuple and args[1:] == (...,):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from picoauth.database import Statement
+
+Delivery = Literal["token", "cookie", "remembered"]
+"""How a client keeps a session; `remembered` is a cookie that outlives the browser's closing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,9 @@ class Session:
     """How, in the words of RFC 8176."""
     address: str | None = None
     user_agent: str | None = None
+    cookie: bytes | None = None
+    """SHA-256 of the secret in its cookie; none where it is delivered as tokens."""
+    delivery: Delivery = "token"
     parent_id: str | None = None
     """The session of the same login with which this one ends."""
 

@@ -110,6 +110,32 @@ class TokenSettings:
 
 
 @dataclass(frozen=True)
+class CookieSettings:
+    """`[cookies]`: sessions that a browser keeps."""
+
+    idle: Seconds = described(
+        "A session that nobody used for so long has ended.", default=Seconds(7 * 86400), least=60
+    )
+    absolute: Seconds = described(
+        "A session has ended so long after its login.", default=Seconds(30 * 86400), least=60
+    )
+    remember: Seconds = described(
+        "The same, used or not, where the user asked to be remembered.",
+        default=Seconds(90 * 86400),
+        least=60,
+    )
+    domain: str | None = described(
+        "Send the cookie to every host below this domain, too.", default=None, check=check_host
+    )
+
+    def ends(self, now: int, delivery: str) -> tuple[int, int]:
+        """Idle and absolute end of a session made or used now."""
+        if delivery == "remembered":
+            return now + self.remember, now + self.remember
+        return now + min(self.idle, self.absolute), now + self.absolute
+
+
+@dataclass(frozen=True)
 class LoginSettings:
     """`[logins]`: the steps between the first proof and the session."""
 
@@ -117,6 +143,12 @@ class LoginSettings:
         "A login begun must be done in.", default=Seconds(300), least=10, most=600
     )
     flow_tries: int = described("Wrong answers that one login bears.", default=5, least=1, most=20)
+    sessions: int = described(
+        "Sessions that a user may have; a login ends the oldest above.",
+        default=50,
+        least=1,
+        most=1000,
+    )
     fresh_for: Seconds = described(
         "A proof counts as fresh for.", default=Seconds(300), least=10, most=3600
     )
@@ -179,6 +211,7 @@ class Config:
         "Enrolled factors that no longer count, though their plugin is off.", default=()
     )
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    cookies: CookieSettings = field(default_factory=CookieSettings)
     logins: LoginSettings = field(default_factory=LoginSettings)
     throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
     base: Path = field(default_factory=Path.cwd, init=False)
@@ -189,6 +222,12 @@ class Config:
         """Names, without port, that requests may be addressed to."""
         own = urlsplit(self.public_url).hostname or ""
         return frozenset(host.lower() for host in (*self.allowed_hosts, own, *LOOPBACK))
+
+    def ends(self, now: int, delivery: str) -> tuple[int, int]:
+        """Idle and absolute end of a session made now, by how a client keeps it."""
+        if delivery == "token":
+            return self.tokens.ends(now)
+        return self.cookies.ends(now, delivery)
 
     @property
     def audience(self) -> str:

@@ -14,7 +14,7 @@ MARGIN = 60
 
 COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
-    auth_time, second_at, amr, address, user_agent, parent_id
+    auth_time, second_at, amr, address, user_agent, parent_id, cookie, delivery
 """
 
 # At most once per window, and only while the session and its user live.
@@ -29,12 +29,13 @@ ROTATE = f"""
 
 # A sibling of a session that has just ended comes too late.
 PUT = f"""
-    insert into sessions ({COLUMNS}) select {", ".join("?" * 15)}
+    insert into sessions ({COLUMNS}) select {", ".join("?" * 17)}
      where ? is null or exists (select 1 from sessions where id = ? and ended_at is null)
 """
 
 CHANGE = """
-    update sessions set generation = ?, rotated_at = ?, idle_at = ?, auth_time = ?, second_at = ?, amr = ?
+    update sessions set generation = ?, rotated_at = ?, idle_at = ?, auth_time = ?, second_at = ?, amr = ?,
+           cookie = ?
      where id = ? and generation = ? and ended_at is null
 """
 
@@ -63,14 +64,14 @@ class SqlSessions:
         args = (
             *(s.id, s.user_id, s.epoch, s.generation, s.created_at, s.rotated_at, s.idle_at),
             *(s.expires_at, s.ended_at, s.auth_time, s.second_at, json.dumps(s.amr)),
-            *(s.address, s.user_agent, s.parent_id),
+            *(s.address, s.user_agent, s.parent_id, s.cookie, s.delivery),
         )
         return [Statement(PUT, (*args, s.parent_id, s.parent_id), rows=1)]
 
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         s = session
         times = (s.generation, s.rotated_at, s.idle_at, s.auth_time, s.second_at)
-        return [Statement(CHANGE, (*times, json.dumps(s.amr), s.id, generation), rows=1)]
+        return [Statement(CHANGE, (*times, json.dumps(s.amr), s.cookie, s.id, generation), rows=1)]
 
     async def end(self, session_id: str) -> Sequence[Statement]:
         return self.ending("(id = ? or parent_id = ?)", session_id, session_id)

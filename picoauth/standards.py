@@ -17,6 +17,7 @@ class Standards:
 
     def __init__(self, config: Config) -> None:
         self.tokens = config.tokens
+        self.cookies = config.cookies
         self.throttle = config.throttle
         self.stateless = config.tokens.refresh == "stateless"
 
@@ -25,6 +26,8 @@ class Standards:
             "refresh": self.refresh,
             "idle": self.idle,
             "absolute": self.absolute,
+            "cookie-ends": self.cookie_ends,
+            "cookie-domain": self.cookie_domain,
             "window": self.window,
             "failures": self.failures,
         }
@@ -57,6 +60,26 @@ class Standards:
         return (
             f"`{name}` in [tokens] lets a session last {short(end)}: NIST SP 800-63B-4 (2.1.3, "
             f'2.2.3) asks for {name} = "30d" with one factor, and "24h" with two.'
+        )
+
+    def cookie_ends(self) -> str | None:
+        """NIST SP 800-63B-4, section 2.2.3."""
+        c = self.cookies
+        if c.idle <= HOUR and max(c.absolute, c.remember) <= DAY:
+            return None
+        return (
+            f"`idle`, `absolute` and `remember` in [cookies] are {short(c.idle)}, "
+            f"{short(c.absolute)} and {short(c.remember)}: NIST SP 800-63B-4 (2.2.3) asks, where "
+            'there is a second factor, for "1h", "24h" and "24h".'
+        )
+
+    def cookie_domain(self) -> str | None:
+        """RFC 6265bis, section 8.6: weak confidentiality and integrity between hosts."""
+        if self.cookies.domain is None:
+            return None
+        return (
+            f"`domain` in [cookies] hands every visitor's session to each host below "
+            f"{self.cookies.domain}: leave it out, unless you trust all that runs there."
         )
 
     def window(self) -> str | None:

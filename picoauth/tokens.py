@@ -54,14 +54,19 @@ REQUIRED: Mapping[str, type] = {"sub": str, "sid": str, "jti": str, "iat": int, 
 
 @dataclass(frozen=True)
 class Access:
-    """A verified access token."""
+    """Who is logged in: a verified access token, or a cookie that stands for one."""
 
     user_id: str
     session_id: str
     expires_at: int
     key_id: str
+    """Of the key that signed; empty where it came as a cookie."""
     body: bytes
     """The claims as JSON, ready to be answered; that is all that is remembered of them."""
+
+    @property
+    def by_cookie(self) -> bool:
+        return not self.key_id
 
     @property
     def claims(self) -> Mapping[str, Any]:

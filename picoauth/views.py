@@ -73,7 +73,9 @@ class Views:
             principal = await self.admit(registered, request)
             data = await quart.request.get_data(cache=True, as_text=False, parse_form_data=False)
             body = typed(route, request.headers, data)
-            return outgoing(await route.handler(replace(request, principal=principal, body=body)))
+            reply = await route.handler(replace(request, principal=principal, body=body))
+            self.auth.cookies.forget(principal)
+            return outgoing(reply)
 
         return view
 
@@ -102,6 +104,7 @@ def rule(app: Quart, route: Route | EdgeRoute, view: Any) -> None:
 def incoming(scope: Any, path: dict[str, str]) -> Request:
     return Request(
         caller=scope["picoauth.caller"],
+        method=scope["method"],
         listener=scope["picoauth.listener"],
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         path=path,

@@ -29,7 +29,6 @@ from picoauth import (
 from picoauth.testing import Ceremony, Server, Someone, serving
 from picoauth.testing.contracts import AccessContract
 from picoauth.testing.contracts.access import (
-    BODIES,
     EDGE,
     LET_IN,
     POLICIES,
@@ -186,7 +185,7 @@ TABLE = Table(
     open_routes=(),
     edge=EDGE,
     things={**THINGS, "/notes/{id}": a_note},
-    bodies=BODIES,
+    bodies={},
 )
 
 
@@ -321,3 +320,13 @@ async def test_admin_route_on_the_public_listener(
         monkeypatch.setattr(server.app, "on", lambda _: on("admin"))
         with pytest.raises(AssertionError, match="GET /notes as nobody"):
             await run(AccessContract(), TESTS[2], server=server, table=TABLE)
+
+
+async def test_what_is_sent(tmp_path: Path) -> None:
+    """What the project says, else the route's example, in the form that the route takes."""
+    async with with_notes(tmp_path, NotesPlugin) as server:
+        places = {str(place): place for place in TABLE.places(server)}
+        assert {"data": {"text": "bye"}} == places["POST /notes"].sent({"text": "bye"})
+        assert {"data": {"text": "hello"}} == places["POST /notes"].sent(None)
+        assert {"json": {"label": "Phone"}} == places["PATCH /auth/factors/{id}"].sent(None)
+        assert [{}, {}] == [places[n].sent(None) for n in ("GET /notes", "POST /jwt/refresh")]

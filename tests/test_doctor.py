@@ -36,6 +36,10 @@ QUIET = """
 idle = "1h"
 absolute = "24h"
 window = 0
+[cookies]
+idle = "1h"
+absolute = "24h"
+remember = "24h"
 """
 """What the strictest standard asks for."""
 LISTED = 'plugins = ["pin", "code"]\n'
@@ -808,7 +812,9 @@ async def test_signing_key_that_is_old(home: Home) -> None:
             "can sign, too: run `picoauth keys rotate` each year.",
         )
     } == await home.problems()
-    home.write(tables=QUIET + 'algorithm = "EdDSA"\n')  # a key of which is still to come
+    home.write(
+        tables=QUIET.replace("window", 'algorithm = "EdDSA"\nwindow')
+    )  # a key of which is still to come
     assert {} == await home.problems()
 
 
@@ -891,6 +897,10 @@ async def test_standards_about_the_defaults(home: Home) -> None:
             "`absolute` in [tokens] lets a session last 90d: NIST SP 800-63B-4 (2.1.3, 2.2.3) asks "
             'for absolute = "30d" with one factor, and "24h" with two.',
         ),
+        "cookie-ends": advice(
+            "`idle`, `absolute` and `remember` in [cookies] are 7d, 30d and 90d: NIST SP 800-63B-4 "
+            '(2.2.3) asks, where there is a second factor, for "1h", "24h" and "24h".',
+        ),
         "window": advice(
             "`window` in [tokens] is 10s: RFC 9700 (4.14.2) knows no time in which a spent refresh "
             "token is still good, so window = 0; but then two tabs that refresh at once log their "
@@ -903,9 +913,22 @@ async def test_standards_about_the_defaults(home: Home) -> None:
     } == await home.problems()
 
 
+async def test_shared_cookies(home: Home) -> None:
+    """A cookie for many hosts is a choice, and is said to be one."""
+    home.write(tables=QUIET + 'domain = "example.com"\n')
+    assert {
+        "cookie-domain": advice(
+            "`domain` in [cookies] hands every visitor's session to each host below example.com: "
+            "leave it out, unless you trust all that runs there.",
+        )
+    } == await home.problems()
+
+
 async def test_standards_about_stateless_tokens(home: Home) -> None:
     """Where nothing rotates and nothing is idle, these have nothing to be told."""
-    home.write(tables='[tokens]\nrefresh = "stateless"\nstateless_life = "25h"\n')
+    cookies = QUIET[QUIET.index("[cookies]") :]
+    tokens = '[tokens]\nrefresh = "stateless"\nstateless_life = "25h"\n'
+    home.write(tables=tokens + cookies)
     assert {
         "refresh": advice(
             '`refresh = "stateless"` does not notice a stolen refresh token: RFC 9700 (2.2.2) asks '

@@ -22,7 +22,7 @@ from picoauth.phrases import summary
 from picoauth.plugins import specs
 from picoauth.routes import AnyRoute
 from picoauth.samples import sample
-from picoauth.settings import Config, LoginSettings, ThrottleSettings, TokenSettings
+from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -160,7 +160,7 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "where",
     "which",
     "', '.join('?' * len(retired))",
-    "', '.join('?' * 15)",
+    "', '.join('?' * 17)",
 }
 
 
@@ -235,7 +235,9 @@ def is_shown(route: AnyRoute) -> bool:
     return kind is None or bool(route.example or (is_dataclass(kind) and sample(kind)))
 
 
-@pytest.mark.parametrize("kind", [Config, TokenSettings, LoginSettings, ThrottleSettings])
+@pytest.mark.parametrize(
+    "kind", [Config, TokenSettings, CookieSettings, LoginSettings, ThrottleSettings]
+)
 def test_settings_are_documented(kind: type) -> None:
     """`docs/configuration.md` names each setting."""
     names = [name for name, f in kind.__dataclass_fields__.items() if f.metadata]  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeAlias
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 
 from picoauth.events import AccessRefused, Caller
 from picoauth.routes import FORM, EdgeRoute, Listener, Route
+from picoauth.samples import sample
 from picoauth.testing.contracts.base import Contract, agree
 from picoauth.testing.people import Someone
 from picoauth.testing.server import Server
@@ -174,10 +175,6 @@ THINGS: Mapping[str, Things] = {
 """What the kernel's paths name, each of which is somebody's."""
 
 
-BODIES: Mapping[str, Any] = {"PATCH /auth/factors/{id}": {"label": "Phone"}}
-"""What is sent where the route's example is not enough."""
-
-
 @dataclass(frozen=True)
 class Place:
     """A route, or one of the edge, as the table sees it."""
@@ -200,8 +197,9 @@ class Place:
         """A body as a client sends it, the route's example by default."""
         if self.route is None or self.route.body in (None, str):
             return {}
+        made = sample(self.route.body) if is_dataclass(self.route.body) else None
         form = FORM in self.route.accepts
-        return {"data" if form else "json": body or self.route.example or example(self.route.body)}
+        return {"data" if form else "json": body or self.route.example or made or {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -366,8 +364,8 @@ class AccessContract(Contract):
 
     @pytest.fixture
     def bodies(self) -> Mapping[str, Any]:
-        """What to send where a route's example is not enough; override it with `{**BODIES, …}`."""
-        return BODIES
+        """What to send where a route's example is not enough; by method and path; override it."""
+        return {}
 
     @pytest.fixture
     def table(
@@ -414,13 +412,6 @@ class AccessContract(Contract):
                 answer = await walk.send(replace(place, listener="public"), place.path, headers)
                 # The path may have another method there.
                 assert answer.status_code in (404, 405), f"{place} as {name}: {worded(answer)}"
-
-
-def example(kind: Any) -> dict[str, Any]:
-    """A body made of its members' examples."""
-    members = fields(kind) if is_dataclass(kind) else ()
-    found = {field.name: field.metadata.get("example") for field in members}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def bearer(token: str) -> Headers:

@@ -147,7 +147,7 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             handler=self.change,
             policy="fresh",
             body=NewPassword,
-            answer=replies.Tokens,
+            answer=replies.Handed,
             problems=(*PASSWORD, problems.REFUSED, problems.START_OVER, problems.NOT_FOUND),
             example={"password": "another horse battery staple"},
         )

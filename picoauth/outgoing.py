@@ -1,0 +1,13 @@
+"""What the answer to the request at hand carries, whatever its handler says: cookies."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+COOKIES: ContextVar[list[str]] = ContextVar("COOKIES")
+"""The values of `Set-Cookie` headers. Each request has a list of its own."""
+
+
+def set_cookie(value: str) -> None:
+    """Let the answer to this request set a cookie; where there is no request, nothing happens."""
+    COOKIES.get([]).append(value)
