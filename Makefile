@@ -45,7 +45,7 @@ $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve $(wildcard examples/*/pyproject.toml)
-	@$(PIP) --editable '.[dev]' $(EXAMPLES:%=--editable %)
+	@$(PIP) --editable '.[dev]' --editable plugins/picoauth-verify $(EXAMPLES:%=--editable %)
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.serve
