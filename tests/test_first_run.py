@@ -130,6 +130,8 @@ def test_every_first_party_plugin_is_in_the_readme() -> None:
     requirements = (ROOT / "requirements.txt").read_text().splitlines()
     for project in projects:
         package = project["project"]["name"]
+        if "entry-points" not in project["project"]:  # for applications, and no plugin
+            continue
         [name] = project["project"]["entry-points"]["picoauth.v1"]
         assert f"| `{name}` | `{package}` |" in README
         assert f"-e plugins/{package}" in requirements
