@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from picoauth.errors import AuthError
 from picoauth.jose import LONGEST
-from picoauth.policies import bearer, presented
+from picoauth.policies import presented
 from picoauth.problems import UNSUPPORTED_MEDIA_TYPE
 from picoauth.routes import EdgeReply, EdgeRequest, EdgeRoute
 
@@ -25,11 +25,8 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
     async def session(request: EdgeRequest) -> EdgeReply:
         if has_body(request):
             raise AuthError(UNSUPPORTED_MEDIA_TYPE)
-        authorization = header(request)
-        cookie = None if authorization else auth.cookies.sent(header(request, b"cookie"))
-        if cookie:
-            return EdgeReply((await auth.cookies.check(cookie)).body)
-        return EdgeReply(auth.tokens.check(bearer(authorization)).body)
+        cookie = header(request, b"cookie")
+        return EdgeReply((await auth.who(authorization=header(request), cookie=cookie)).body)
 
     return [
         EdgeRoute(method="POST", path="/jwt/validate", handler=validate),
