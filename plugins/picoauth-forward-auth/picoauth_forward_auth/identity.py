@@ -63,7 +63,7 @@ class Identities:
     def written(self, values: Mapping[str, str]) -> Headers:
         """Each header, though it be empty: so no proxy lets through what a client sent in its place.
 
-        Caddy before 2.7 would else write the name of its variable there.
+        Caddy 2.6 would write the name of its variable there.
         """
         names = self.settings.headers
         return [(f"x-auth-{name}".encode(), self.line(values[name])) for name in names]
