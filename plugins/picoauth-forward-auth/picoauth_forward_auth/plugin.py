@@ -40,8 +40,8 @@ class ForwardAuthPlugin(Plugin[ForwardAuthSettings]):
         super().__init__(auth, name, settings)
         if not auth.config.trusted_proxies:
             raise ConfigError(
-                "forward-auth believes only `trusted_proxies`, and there are none: "
-                'name the address of your proxy there, or "unix" for the unix socket.'
+                "forward-auth believes only `trusted_proxies`, and there are none: name the address of "
+                'your proxy there, or "unix" for the unix socket.'
             )
         self.hosts = Hosts(settings.hosts, auth.config)
         self.identities = Identities(auth, settings)

@@ -638,5 +638,3 @@ async def test_database_down(proxied: World, monkeypatch: pytest.MonkeyPatch) ->
 
 async def down(_: str) -> None:
     raise Unavailable("the database is down")
-
-
