@@ -33,6 +33,7 @@ from picoauth.discovery import installed
 from picoauth.flows import Step
 from picoauth.listeners import Bind
 from picoauth.testing import Clock, Server
+from picoauth_forward_auth import ForwardAuthSettings
 from tests.factors import PIN, PLUGINS, join
 from tests.plugs import offers
 from tests.wire import SOON, serving, short_folder
@@ -45,15 +46,10 @@ AUTH, WIKI, MEDIA = (
 )
 HOSTS = [urlsplit(url).netloc for url in (AUTH, WIKI, MEDIA)]
 PAGE = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "navigate"}
-SETTINGS = """
-plugins = ["pin", "code", "forward-auth"]
-public_url = "https://auth.example.com"
-trusted_proxies = ["unix", "127.0.0.1"]
-
-[forward-auth]
-hosts = ["wiki.example.com", "*.example.org"]
-login_url = "https://auth.example.com/login/"
-"""
+DOCS = Path(__file__).parents[3] / "docs/forward-auth.md"
+[TOML] = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+SETTINGS = TOML.replace('"password"', '"pin", "code"').replace('"unix"', '"unix", "127.0.0.1"')
+"""Those of the docs, with factors that cost nothing, and for a proxy that asks over TCP."""
 
 
 def certificate(folder: Path) -> None:
@@ -638,3 +634,18 @@ async def test_database_down(proxied: World, monkeypatch: pytest.MonkeyPatch) ->
 
 async def down(_: str) -> None:
     raise Unavailable("the database is down")
+
+
+def test_login_page() -> None:
+    """The page of the docs is the one that is shipped."""
+    [script] = re.findall(r"```js\n(.*?)\n```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert script in (EXAMPLES / "login/index.html").read_text(encoding="utf-8")
+
+
+def test_settings_are_documented() -> None:
+    """The README of the plugin and the docs name each setting."""
+    pages = [EXAMPLES.parent / "README.md", DOCS.parent / "configuration.md"]
+    names = list(ForwardAuthSettings.__dataclass_fields__)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert [] == [name for name in names if f"| `{name}` |" not in text]
