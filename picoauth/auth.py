@@ -223,14 +223,14 @@ class Auth:
         return await self.logins.mint.derive(session, caller, site, *statements)
 
     async def who(
-        self, *, authorization: str | None = None, cookie: str | None = None, site: str = ""
+        self, *, authorization: str = "", cookie: str = "", site: str = "", hand: bool = True
     ) -> Access:
         """Who a request is from, by its headers `Authorization`, or else `Cookie`. Raises Denied.
 
-        By the cookie of a `site` where one is named, and then by no other. Which page made the
-        request is not looked at: what changes something has the policy `session` for that.
+        By the cookie of a `site` where one is named, and by no other. Which page asks is not
+        looked at. `hand=False` where the answer, with a newer cookie, would not reach the browser.
         """
-        return await who(self, authorization, cookie, site)
+        return await who(self, authorization, cookie, site, hand=hand)
 
     async def require_fresh(self, access: Access) -> Session:
         """Raises AuthError (403) unless the user proved to be there a few minutes ago."""

@@ -88,15 +88,17 @@ class Cookies:
         """The cookie in a `Cookie` header. Raises AuthError for two of them (K-15)."""
         return one(header, self.name)
 
-    async def check(self, value: str) -> Access:
+    async def check(self, value: str, *, hand: bool = True) -> Access:
         """Who is logged in, by one look into the store. Raises Denied.
 
         Past half its life the session is prolonged by this. What does not fit never removes
-        the cookie: two requests that cross would log each other out.
+        the cookie: two requests that cross would log each other out. With `hand=False` the
+        cookie stays what it is, for an answer that does not reach the browser.
         """
         session = await self.session(value)
         if self.aged(session):
-            session = await self.prolong(session)
+            longer = self.prolong(session) if hand else self.lengthened(session)
+            session = await longer or session
         return await self.access(session)
 
     async def session(self, value: str) -> Session:

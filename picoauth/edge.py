@@ -25,8 +25,8 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
     async def session(request: EdgeRequest) -> EdgeReply:
         if has_body(request):
             raise AuthError(UNSUPPORTED_MEDIA_TYPE)
-        cookie = header(request, b"cookie")
-        return EdgeReply((await auth.who(authorization=header(request), cookie=cookie)).body)
+        sent, cookie = header(request) or "", header(request, b"cookie") or ""
+        return EdgeReply((await auth.who(authorization=sent, cookie=cookie)).body)
 
     return [
         EdgeRoute(method="POST", path="/jwt/validate", handler=validate),

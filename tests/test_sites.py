@@ -185,6 +185,32 @@ async def test_use_prolongs_the_login(server: Server) -> None:
     assert await who(server, cookie) is None
 
 
+@pytest.mark.parametrize("hand", [True, False])
+async def test_answer_that_reaches_no_browser(tmp_path: Path, *, hand: bool) -> None:
+    """A newer cookie is made only where the browser gets it; the session is prolonged anyhow."""
+    old, new = tmp_path / "picoauth.secret", tmp_path / "new"
+    async with accounts(tmp_path) as server:
+        session = await parent(server)
+        cookie = f"__Host-picoauth={session.id}.{server.auth.cookies.secret(session)}"
+    new.write_bytes(old.read_bytes().swapcase())
+    new.chmod(0o600)
+    secrets = 'secret = [{ file = "new" }, { file = "picoauth.secret" }]\n'
+    async with accounts(tmp_path, secrets + SETTINGS) as server:
+        server.clock.advance(4 * DAY)
+        token = COOKIES.set([])
+        found = await server.auth.who(cookie=cookie, hand=hand)
+        assert hand == bool(COOKIES.get())
+        COOKIES.reset(token)
+        stored = await server.auth.sessions.get(found.session_id)
+        assert stored is not None
+        assert server.auth.now() + 7 * DAY == stored.idle_at
+        if hand:
+            with pytest.raises(Denied, match="session_ended"):
+                await server.auth.who(cookie=cookie)
+        else:
+            assert session.id == (await server.auth.who(cookie=cookie)).session_id
+
+
 async def test_use_of_a_site_whose_login_is_over(server: Server) -> None:
     """A login that idled away is not brought back by its sites."""
     session = await parent(server)

@@ -64,7 +64,7 @@ class Hop:
         to = self.hosts.address(request.query.get("to", ""))
         bound = request.query.get("bound", "")
         try:
-            access = await self.auth.who(cookie=request.headers.get("cookie"))
+            access = await self.auth.who(cookie=request.headers.get("cookie", ""))
         except Denied:
             if self.settings.login_url is None:
                 raise

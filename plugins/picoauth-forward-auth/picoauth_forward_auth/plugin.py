@@ -120,7 +120,8 @@ class ForwardAuthPlugin(Plugin[ForwardAuthSettings]):
     async def by_cookie(self, asked: Asked) -> Access:
         host = asked.address.host
         site = "" if self.hosts.direct(host) else host
-        access = await self.auth.who(cookie=asked.text(b"cookie"), site=site)
+        # What is answered here reaches the proxy, and no browser.
+        access = await self.auth.who(cookie=asked.text(b"cookie"), site=site, hand=False)
         self.check_page(asked)
         return access
 
