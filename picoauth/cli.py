@@ -20,6 +20,7 @@ from picoauth.keys_cli import keys
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
 from picoauth.tables import as_json
 from picoauth.template import first
@@ -227,6 +228,7 @@ def migrate(ctx: click.Context) -> None:
 
 
 cli.add_command(doctor)
+cli.add_command(new_plugin)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from picoauth import replies
 from picoauth.database import Statement
 from picoauth.errors import AuthError
 from picoauth.problems import NOT_FOUND
@@ -66,6 +67,7 @@ def route(auth: Auth) -> Route:
         handler=seen,
         policy="flow",
         body=Look,
+        answer=replies.Arrival,
         problems=(NOT_FOUND,),
         summary="How a request arrives here, for `picoauth doctor proxy`",
         example={"ticket": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},

@@ -126,6 +126,7 @@ def streaming(reply: Reply) -> quart.Response:
     """However long it takes, which Quart would cut off without a word after a minute."""
     body = b"" if quart.request.method == "HEAD" else reply.body
     made = quart.Response(body, reply.status, dict(reply.headers))
+    made.headers.remove("Content-Length")  # that of HEAD's empty body: nobody knows the true one
     made.timeout = None
     return made
 

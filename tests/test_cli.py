@@ -877,6 +877,14 @@ def test_keys_retire() -> None:
 
 
 @pytest.mark.usefixtures("settings")
+def test_keys_retire_odd_id() -> None:
+    """A thumbprint may begin with a dash, as an option does."""
+    sentence = "picoauth: There is no key -x1: `picoauth keys list` shows all.\n"
+    for arguments in (["-x1", "--yes"], ["--yes", "-x1"], ["--yes", "--", "-x1"]):
+        assert sentence == refused("keys", "retire", *arguments)
+
+
+@pytest.mark.usefixtures("settings")
 def test_keys_servers() -> None:
     """A resource server's key is shown once; the list has names, and a removed one is gone."""
     key = done("keys", "servers", "add", "media").strip()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import click
 import pytest
 
 import picoauth
-from picoauth import Event, Plugin, problems
+import picoauth.testing
+from picoauth import Application, Auth, Event, Plugin, parse, problems
 from picoauth.cli import Cli, cli
 from picoauth.errors import Problem
+from picoauth.phrases import summary
 from picoauth.plugins import specs
+from picoauth.routes import AnyRoute
+from picoauth.samples import sample
 from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
 
 ROOT = Path(__file__).parent.parent
@@ -122,10 +128,13 @@ def test_kernel_imports_no_plugin() -> None:
 )
 def test_plugins_import_public_names(path: Path) -> None:
     """First-party plugins import only what third parties may."""
+    modules = {"picoauth": picoauth, "picoauth.testing": picoauth.testing}
+    allowed = modules if path.name == "testing.py" else {"picoauth": picoauth}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "picoauth":
-            assert node.module == "picoauth"
-            assert [a.name for a in node.names if a.name not in picoauth.__all__] == []
+            assert node.module in allowed
+            names = allowed[node.module].__all__
+            assert [a.name for a in node.names if a.name not in names] == []
 
 
 def test_sessions_are_made_at_one_place() -> None:
@@ -196,8 +205,8 @@ def test_events_are_documented(event: type[Event]) -> None:
 
 @pytest.mark.parametrize("code", codes())
 def test_codes_are_documented(code: str) -> None:
-    """`docs/http.md` names each code, and a test does."""
-    assert f"`{code}`" in DOCS["http.md"]
+    """`docs/errors.md` names each code, and a test does."""
+    assert f"`{code}`" in DOCS["errors.md"]
     assert f'"{code}"' in TESTS
 
 
@@ -205,6 +214,23 @@ def test_kernel_codes_have_their_names() -> None:
     """A problem's name in the source is its code in capitals."""
     found = {n: p for n, p in vars(problems).items() if isinstance(p, Problem)}
     assert {name for name, problem in found.items() if name != problem.code.upper()} == set()
+
+
+def test_routes_are_described(tmp_path: Path) -> None:
+    """Each route has a summary, says what it answers, and shows a body where it takes one."""
+    names = [path.parent.name.removeprefix("picoauth-") for path in ROOT.glob("plugins/*/tests")]
+    app = Application(Auth(parse(f"plugins = {json.dumps(names)}", tmp_path)))
+    assert {"picoauth", *names} == {owner for owner, _ in app.description.routes}
+    for _, route in app.description.routes:
+        name = f"{route.method} {route.path}"
+        assert name != summary(route)
+        assert route.answer or route.status == 204 or route.path == "/oauth/revoke", name
+        assert is_shown(route), name
+
+
+def is_shown(route: AnyRoute) -> bool:
+    kind = route.known or route.body
+    return kind is None or bool(route.example or (is_dataclass(kind) and sample(kind)))
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ HOP_REFUSED = Problem(
     400, "hop_refused", "This browser did not ask for this login: open the page again."
 )
 PATH = "/forward-auth/hop"
+QUERY = {"to": "Where to go.", "bound": "What only the browser that set out can answer."}
 FINISH = f"{OURS}finish"
 PURPOSE = "forward-auth"
 NONCE = "__Host-picoauth-hop"

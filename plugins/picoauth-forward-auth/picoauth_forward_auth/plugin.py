@@ -22,12 +22,22 @@ from picoauth import (
 )
 from picoauth_forward_auth import hop
 from picoauth_forward_auth.addresses import OURS, UNKNOWN_SITE, Asked, Hosts
-from picoauth_forward_auth.hop import FINISH, Hop, found
+from picoauth_forward_auth.hop import FINISH, HOP_REFUSED, Hop, found
 from picoauth_forward_auth.identity import Identities
 from picoauth_forward_auth.settings import ForwardAuthSettings
 
 UNTRUSTED_PROXY = Problem(
     403, "untrusted_proxy", "This is for proxies, and you are none of `trusted_proxies`."
+)
+ANSWERS = (
+    problems.TOKEN_MISSING,
+    problems.INVALID_TOKEN,
+    problems.TOKEN_EXPIRED,
+    problems.SESSION_ENDED,
+    problems.CROSS_SITE,
+    UNKNOWN_SITE,
+    UNTRUSTED_PROXY,
+    HOP_REFUSED,
 )
 LOGOUT = f"{OURS}logout"
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -49,10 +59,10 @@ class ForwardAuthPlugin(Plugin[ForwardAuthSettings]):
 
     @hookimpl
     def edge(self) -> Sequence[EdgeRoute]:
+        handlers = {"": self.forward_auth, "/check": self.check, "/login": self.login}
         return [
-            EdgeRoute(method="GET", path="/forward-auth", handler=self.forward_auth),
-            EdgeRoute(method="GET", path="/forward-auth/check", handler=self.check),
-            EdgeRoute(method="GET", path="/forward-auth/login", handler=self.login),
+            EdgeRoute(method="GET", path=f"/forward-auth{path}", handler=handler, problems=ANSWERS)
+            for path, handler in handlers.items()
         ]
 
     @hookimpl
@@ -63,8 +73,9 @@ class ForwardAuthPlugin(Plugin[ForwardAuthSettings]):
             path=hop.PATH,
             handler=self.hop.hop,
             policy="public",
+            query=hop.QUERY,
             status=303,
-            problems=(UNKNOWN_SITE, problems.TOKEN_MISSING),
+            problems=(UNKNOWN_SITE, problems.SESSION_ENDED),
         )
         return [route]
 

@@ -107,6 +107,7 @@ class PasswordFactor(Factor):
     name: ClassVar[str] = "password"
     starts: ClassVar[bool] = True
     refused: ClassVar[Problem] = INVALID_CREDENTIALS
+    problems: ClassVar[Sequence[Problem]] = (PASSWORD_TOO_LONG,)
     example: ClassVar[Payload] = {
         "username": "ann",
         "password": "correct horse battery staple",
