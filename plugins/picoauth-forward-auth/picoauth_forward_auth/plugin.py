@@ -61,7 +61,14 @@ class ForwardAuthPlugin(Plugin[ForwardAuthSettings]):
     def edge(self) -> Sequence[EdgeRoute]:
         handlers = {"": self.forward_auth, "/check": self.check, "/login": self.login}
         return [
-            EdgeRoute(method="GET", path=f"/forward-auth{path}", handler=handler, problems=ANSWERS)
+            EdgeRoute(
+                method="GET",
+                path=f"/forward-auth{path}",
+                handler=handler,
+                answer=str,
+                media="text/plain",
+                problems=ANSWERS,
+            )
             for path, handler in handlers.items()
         ]
 

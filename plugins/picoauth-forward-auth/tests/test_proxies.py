@@ -32,7 +32,7 @@ from picoauth import Application, Auth, Caller, Unavailable, parse
 from picoauth.discovery import installed
 from picoauth.flows import Step
 from picoauth.listeners import Bind
-from picoauth.testing import Clock, Server
+from picoauth.testing import Captured, Clock, Server
 from picoauth_forward_auth import ForwardAuthSettings
 from tests.factors import PIN, PLUGINS, join
 from tests.plugs import offers
@@ -426,7 +426,7 @@ async def world(folder: Path, start: Start) -> AsyncIterator[World]:
         bind = Bind(public=[f"unix:{unix}", "tcp:127.0.0.1:0"])
         async with page, serving(picoauth, bind) as addresses:
             client = httpx.AsyncClient(transport=httpx.ASGITransport(app=picoauth))
-            server = Server(picoauth, auth, client, clock, folder)
+            server = Server(picoauth, auth, client, clock, folder, Captured(auth.events))
             await join(server)
             port, behind = free_port(), Behind(unix, addresses[1], page.sockets[0].getsockname()[1])
             async with client, start(folder, port, behind):
