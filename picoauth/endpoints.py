@@ -13,7 +13,6 @@ from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.possible import TOKEN
 from picoauth.problems import (
-    BAD_REQUEST,
     CROSS_SITE,
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
@@ -175,9 +174,9 @@ class Entrance:
         return Reply(await self.auth.grants.refresh(token, request.caller))
 
     async def prolong(self, request: Request) -> Reply:
-        """Move the idle end of a session that is kept in a cookie."""
-        if not request.access.by_cookie:
-            raise AuthError(BAD_REQUEST, "A session without a cookie is renewed by /jwt/refresh.")
+        """Move the idle end of a session that is kept in a cookie; answers who is logged in."""
+        if not request.access.by_cookie:  # tokens have their own way, and nothing is lost
+            return Reply(request.access.claims)
         session = await self.auth.credentials.session(request.access.session_id)
         access = await self.auth.cookies.access(await self.auth.cookies.prolong(session))
         return Reply(access.claims)

@@ -216,7 +216,7 @@ def test_wrong_example_is_noticed(tmp_path: Path) -> None:
     from jsonschema import ValidationError
 
     description = Description(application(tmp_path, SETS["password"]))
-    answer = description.response(description.operation("POST", "/auth/login"), 200)
+    answer = description.response(description.operation("POST", "/jwt/refresh"), 200)
     media = answer["content"]["application/json"]
     with pytest.raises(ValidationError, match="is a required property"):
         description.check({}, media["schema"])
@@ -241,7 +241,7 @@ def test_words(shop: Description) -> None:
     edge = shop.operation("GET", "/shop/open")
     assert ("GET /shop/open", "") == (edge["summary"], edge["description"])
     session = shop.operation("GET", "/auth/session")
-    assert "The claims of the bearer: who is logged in." == session["summary"]
+    assert "Who is logged in, by a bearer or a cookie." == session["summary"]
     assert "Needs a token, as bearer." == session["description"]
     refresh = shop.operation("POST", "/jwt/refresh")
     assert "Needs a token, as bearer or as the body." == refresh["description"]
@@ -283,7 +283,7 @@ def test_bodies(shop: Description) -> None:
     known = body_of(shop, "POST", "/auth/login")["content"]["application/json"]["schema"]
     assert {"$ref": "#/components/schemas/Step"} == known
     step = shop.document["components"]["schemas"]["Step"]
-    assert (["factor", "flow", "session"], True) == (
+    assert (["factor", "flow", "session", "remember"], True) == (
         [*step["properties"]],
         step["additionalProperties"],
     )
@@ -338,7 +338,8 @@ def test_refusals(shop: Description) -> None:
     """Those of the route, its policy, its body, its path and its method."""
     session = {**ANY, "401": TOKEN}
     assert session == codes(shop, "GET", "/auth/sessions")
-    fresh = {**session, "403": ["stepup_needed"], "404": ["not_found"], "409": ["conflict"]}
+    fresh = {**session, "403": ["cross_site", "stepup_needed"], "404": ["not_found"]}
+    fresh["409"] = ["conflict"]
     assert fresh == codes(shop, "DELETE", "/auth/sessions/{id}")
     form = {**ANY, "400": [code for code in ANY["400"] if code != "invalid_json"]}
     assert {**form, "409": ["conflict"]} == codes(shop, "POST", "/shop/orders")
@@ -442,7 +443,7 @@ def test_security(shop: Description) -> None:
     def security(method: str, path: str) -> Any:
         return shop.operation(method, path)["security"]
 
-    assert [{"bearer": []}] == security("GET", "/auth/me")
+    assert [{"bearer": []}, {"cookie": []}] == security("GET", "/auth/me")
     assert [{"bearer": []}] == security("GET", "/auth/session")
     assert [{"bearer": []}, {}] == security("POST", "/jwt/validate")
     assert [{"bearer": []}, {}] == security("POST", "/jwt/refresh")
@@ -450,7 +451,7 @@ def test_security(shop: Description) -> None:
     assert [] == security("POST", "/shop/orders")
     assert [{"bearer": []}, {"basic": []}] == security("POST", "/oauth/introspect")
     assert [] == security("POST", "/oauth/revoke")
-    assert {"bearer", "basic"} == shop.document["components"]["securitySchemes"].keys()
+    assert {"bearer", "cookie", "basic"} == shop.document["components"]["securitySchemes"].keys()
 
 
 def test_servers(app: Application) -> None:
@@ -544,6 +545,8 @@ async def test_every_answer_is_as_described(journey: Journey) -> None:
     await ask("POST", "/jwt/validate", content=tokens["access_token"])
     for path in ("/auth/session", "/auth/me", "/auth/sessions", "/auth/factors"):
         await ask("GET", path)
+    await ask("POST", "/auth/session/refresh")
+    await ask("DELETE", "/auth/sessions")
     await ask("PATCH", "/auth/me", {"locale": "en"})
     await ask("PUT", "/auth/me", {"username": "anna", "name": "Anna"})
     await ask("POST", "/code/enrol", {"code": "123456"})
