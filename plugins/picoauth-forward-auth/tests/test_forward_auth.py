@@ -19,6 +19,7 @@ from picoauth_forward_auth.settings import HEADERS
 from tests.accounts import accounts, asking, heard, login, user_id
 from tests.asgi import ask
 from tests.factors import PIN, code_of
+from tests.test_keys import written
 
 ON = """
 plugins = ["watched", "pin", "code", "forward-auth"]
@@ -185,6 +186,17 @@ async def test_remembered(server: Server) -> None:
     back = await browser.enter(MEDIA + "/")
     [(_, morsel)] = SimpleCookie(back.headers["set-cookie"]).items()
     assert str(89 * 86400) == morsel["max-age"]
+
+
+async def test_nothing_is_stored_in_clear(browser: Browser, tmp_path: Path) -> None:
+    """Neither ticket nor nonce nor cookie is in any file: a stolen database opens no host (S-2)."""
+    finish = await finishing(browser)
+    ticket = finish.partition("ticket=")[2]
+    await browser.enter(f"{MEDIA}/")
+    kept = browser.cookies["media.example.org"]
+    secrets = [ticket, kept[NONCE], kept[SITE].partition(".")[2]]
+    stored = written(tmp_path)
+    assert [False] * 3 == [secret.encode() in stored for secret in secrets]
 
 
 FOREIGN = [

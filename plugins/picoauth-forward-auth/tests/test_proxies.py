@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +33,7 @@ from picoauth.testing import Captured, Clock, Server
 from picoauth_forward_auth import ForwardAuthSettings
 from tests.factors import PIN, PLUGINS, join
 from tests.plugs import offers
+from tests.processes import free_port, program, running
 from tests.wire import SOON, serving, short_folder
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -152,47 +150,18 @@ def told(answer: httpx.Response) -> dict[str, str]:
     return {name.lower(): value for name, value in headers if "auth" in name.lower() and value}
 
 
-def program(name: str) -> str:
-    """A program that has to be there where tests are run for good."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None and "CI" not in os.environ:
-        pytest.skip(f"{name} is not installed")
-    assert found is not None
-    return found
-
-
-@asynccontextmanager
-async def running(command: Sequence[str], folder: Path, port: int) -> AsyncIterator[None]:
-    """A process, from when it accepts on a port."""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: ASYNC220 - it is not waited for while it runs
-            command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "HOME": str(folder)}
-        )
-    try:
-        async with asyncio.timeout(SOON):
-            while not await accepts(port):
-                assert process.poll() is None, (folder / "log").read_text()
-                await asyncio.sleep(0.01)
-        yield
-    finally:
-        process.terminate()
-        process.wait(SOON)
-
-
 def untrusting() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
-async def accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
     """Whether the proxy is there, with a certificate for each host."""
     try:
         for host in HOSTS:
-            _, writer = await asyncio.open_connection(
-                "127.0.0.1", port, ssl=untrusting(), server_hostname=host
-            )
-            writer.transport.abort()
+            with socket.create_connection(("127.0.0.1", port), SOON) as plain:
+                untrusting().wrap_socket(plain, server_hostname=host).close()
     except OSError:
         return False
     return True
@@ -253,7 +222,7 @@ async def nginx(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
         "-e",
         "stderr",
     ]
-    async with running(command, folder, port):
+    with running(command, folder, lambda _: accepts(port), {"HOME": str(folder)}):
         yield
 
 
@@ -280,7 +249,7 @@ async def caddy(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
     text = CADDY.format(folder=folder, port=port) + replaced("Caddyfile", words)
     (folder / "Caddyfile").write_text(text)
     command = [program("caddy"), "run", "--config", str(folder / "Caddyfile")]
-    async with running(command, folder, port):
+    with running(command, folder, lambda _: accepts(port), {"HOME": str(folder)}):
         yield
 
 
@@ -435,13 +404,6 @@ async def world(folder: Path, start: Start) -> AsyncIterator[World]:
 
 def found() -> Any:
     return [*installed(), *offers(PLUGINS)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(params=sorted(PROXIES))
