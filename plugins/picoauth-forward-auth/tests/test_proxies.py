@@ -504,6 +504,17 @@ async def test_forged_headers(proxied: World) -> None:
 STEP = Step(flow=None, payloads=[("pin", PIN)], caller=Caller())
 
 
+@pytest.mark.parametrize(
+    "connection", ["close, X-Auth-User", "x-auth-user", "X_Auth_User, x-auth-id"]
+)
+async def test_headers_named_in_connection(proxied: World, connection: str) -> None:
+    """A client cannot have its own name taken out on the way to the application (RFC 9110, 7.6.1)."""
+    async with proxied.browser() as browser:
+        await login(browser, f"{WIKI}/")
+        answer = await browser.get(f"{WIKI}/", headers={"Connection": connection})
+        assert answer.status_code == 400 or "ann" == told(answer)["x-auth-user"]
+
+
 async def test_programs(proxied: World) -> None:
     """A program gets 401 where a person is sent to log in; its token opens every host."""
     tokens = await proxied.server.auth.logins.login(STEP)
