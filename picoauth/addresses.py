@@ -38,6 +38,11 @@ class Proxies:
                 return None
         return address
 
+    def trusts(self, peer: str | None) -> bool:
+        """Whether who connected is a proxy of ours, so that what it says of a request is so."""
+        address = canonical(peer or "")
+        return self.unix if address is None else self.trusted(address)
+
     def trusted(self, address: str) -> bool:
         ip = ipaddress.ip_address(address)
         return any(ip in network for network in self.networks)

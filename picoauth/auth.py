@@ -11,9 +11,10 @@ from typing import Any, TypeVar, cast
 
 from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
+from picoauth.addresses import Proxies
 from picoauth.cookies import Cookies
 from picoauth.credentials import Credentials
-from picoauth.database import Database
+from picoauth.database import Database, Statement
 from picoauth.delivery import Events, by_event
 from picoauth.discovery import Found, blaming
 from picoauth.embedded import Embedded
@@ -29,12 +30,14 @@ from picoauth.logins import Logins
 from picoauth.mail import Mailer, Sender
 from picoauth.mint import Login
 from picoauth.plugins import SLOTS, Plugins, stop
+from picoauth.policies import who
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.resource_servers import ResourceServers
 from picoauth.revocations import Revocations
 from picoauth.rotation import Rotation
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config
+from picoauth.sites import Sites
 from picoauth.sqlsessions import SqlSessions
 from picoauth.throttle import AccountLimiter, Limiter
 from picoauth.tickets import Tickets
@@ -82,6 +85,8 @@ class Auth:
         self.credentials = Credentials(self)
         self.grants = Grants(self)
         self.cookies = Cookies(self)
+        self.sites = Sites(self)
+        self.proxies = Proxies.of(config)
         self.fill()
 
     def embedded(self) -> Database:
@@ -207,9 +212,25 @@ class Auth:
     async def check_login(self, login: Login) -> None:
         await self.ask("check_login", login=login)
 
-    async def derive(self, session: Session, caller: Caller) -> dict[str, Any]:
-        """Tokens of a sibling of a session, which ends with it. Raises Denied."""
-        return await self.logins.mint.derive(session, caller)
+    async def derive(
+        self, session: Session, caller: Caller, *statements: Statement, site: str = ""
+    ) -> dict[str, Any]:
+        """Tokens of a sibling of a session, which ends with it; `statements` join its write.
+
+        With a `site`, a host, it is kept in a cookie that only `who` with this site accepts,
+        and the answer to this request sets it. Raises Denied.
+        """
+        return await self.logins.mint.derive(session, caller, site, *statements)
+
+    async def who(
+        self, *, authorization: str = "", cookie: str = "", site: str = "", hand: bool = True
+    ) -> Access:
+        """Who a request is from, by its headers `Authorization`, or else `Cookie`. Raises Denied.
+
+        By the cookie of a `site` where one is named, and by no other. Which page asks is not
+        looked at. `hand=False` where the answer, with a newer cookie, would not reach the browser.
+        """
+        return await who(self, authorization, cookie, site, hand=hand)
 
     async def require_fresh(self, access: Access) -> Session:
         """Raises AuthError (403) unless the user proved to be there a few minutes ago."""

@@ -67,7 +67,7 @@ class Cookies:
 
     def hand(self, session: Session) -> None:
         """Let the answer to this request set the cookie, if the session has one."""
-        if session.delivery != "token":
+        if session.cookie is not None:
             remembered = session.delivery == "remembered"
             life = session.expires_at - self.auth.now() if remembered else None
             self.set(f"{session.id}.{self.secret(session)}", life)
@@ -86,31 +86,34 @@ class Cookies:
 
     def sent(self, header: str | None) -> str | None:
         """The cookie in a `Cookie` header. Raises AuthError for two of them (K-15)."""
-        pairs = [pair.strip().partition("=") for pair in (header or "").split(";")]
-        values = {value for name, _, value in pairs if name == self.name}
-        if len(values) > 1:
-            raise AuthError(AMBIGUOUS_TOKEN)
-        return next(iter(values), None)
+        return one(header, self.name)
 
-    async def check(self, value: str) -> Access:
+    async def check(self, value: str, *, hand: bool = True) -> Access:
         """Who is logged in, by one look into the store. Raises Denied.
 
         Past half its life the session is prolonged by this. What does not fit never removes
-        the cookie: two requests that cross would log each other out.
+        the cookie: two requests that cross would log each other out. With `hand=False` the
+        cookie stays what it is, for an answer that does not reach the browser.
         """
         session = await self.session(value)
         if self.aged(session):
-            session = await self.prolong(session)
+            longer = self.prolong(session) if hand else self.lengthened(session)
+            session = await longer or session
         return await self.access(session)
 
     async def session(self, value: str) -> Session:
         """The session of a cookie. Raises Denied."""
         session_id, _, secret = value.partition(".")
+        session = await self.living(session_id)
+        if session.cookie is None or not hmac.compare_digest(digest(secret), session.cookie):
+            raise Denied(SESSION_ENDED)
+        return session
+
+    async def living(self, session_id: str) -> Session:
+        """A session that has not ended, by one look into the store. Raises Denied."""
         self.auth.revocations.check(session_id)
         session = await self.auth.sessions.get(session_id)
-        if session is None or session.cookie is None or not session.alive(self.auth.now()):
-            raise Denied(SESSION_ENDED)
-        if not hmac.compare_digest(digest(secret), session.cookie):
+        if session is None or not session.alive(self.auth.now()):
             raise Denied(SESSION_ENDED)
         return session
 
@@ -119,20 +122,26 @@ class Cookies:
         return session.idle_at < session.expires_at and session.idle_at - self.auth.now() < life / 2
 
     async def prolong(self, session: Session) -> Session:
-        """Move the idle end; whoever did so at the same time did the same.
+        """Move the idle end, and hand the cookie out again.
 
         Stamped anew, since the secret is another one where the root secret was rotated.
         """
+        longer = await self.lengthened(self.stamped(session))
+        if longer is None:
+            return session
+        self.hand(longer)
+        return longer
+
+    async def lengthened(self, session: Session) -> Session | None:
+        """Move the idle end; whoever did so at the same time did the same. None if it changed."""
         now = self.auth.now()
         idle_at, _ = self.settings.ends(now, session.delivery)
-        idle_at = min(idle_at, session.expires_at)
-        longer = self.stamped(replace(session, rotated_at=now, idle_at=idle_at))
+        longer = replace(session, rotated_at=now, idle_at=min(idle_at, session.expires_at))
         try:
             changing = await self.auth.sessions.change(longer, session.generation)
             await self.auth.database.write(*changing)
         except Conflict:
-            return session
-        self.hand(longer)
+            return None
         return longer
 
     async def access(self, session: Session) -> Access:
@@ -170,6 +179,15 @@ class Cookies:
         same = headers.get("sec-fetch-site") == "same-origin"
         if origin not in self.origins if origin is not None else not same:
             raise AuthError(CROSS_SITE)
+
+
+def one(header: str | None, name: str) -> str | None:
+    """The value of a cookie in a `Cookie` header. Raises AuthError for two of them (K-15)."""
+    pairs = [pair.strip().partition("=") for pair in (header or "").split(";")]
+    values = {value for found, _, value in pairs if found == name}
+    if len(values) > 1:
+        raise AuthError(AMBIGUOUS_TOKEN)
+    return next(iter(values), None)
 
 
 def digest(secret: str) -> bytes:

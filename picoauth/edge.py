@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from picoauth import replies
 from picoauth.errors import AuthError
 from picoauth.jose import LONGEST
-from picoauth.policies import bearer, presented
+from picoauth.policies import presented
 from picoauth.possible import TOKEN
 from picoauth.problems import UNSUPPORTED_MEDIA_TYPE
 from picoauth.routes import ANYTHING, EdgeReply, EdgeRequest, EdgeRoute
@@ -29,11 +29,8 @@ def routes(auth: Auth) -> Sequence[EdgeRoute]:
         """Who is logged in, by a bearer or a cookie."""
         if has_body(request):
             raise AuthError(UNSUPPORTED_MEDIA_TYPE)
-        authorization = header(request)
-        cookie = None if authorization else auth.cookies.sent(header(request, b"cookie"))
-        if cookie:
-            return EdgeReply((await auth.cookies.check(cookie)).body)
-        return EdgeReply(auth.tokens.check(bearer(authorization)).body)
+        sent, cookie = header(request) or "", header(request, b"cookie") or ""
+        return EdgeReply((await auth.who(authorization=sent, cookie=cookie)).body)
 
     claims: dict[str, Any] = {"answer": replies.Claims}
     token: dict[str, Any] = {"body": str, "accepts": (ANYTHING,), "example": replies.TOKEN}

@@ -118,6 +118,7 @@ class Http:
                 headers=headers,
                 read=reader(receive),
                 query=scope["query_string"],
+                peer=peer_of(scope),
             )
             reply = await route.handler(request)
             await outlet.answer(reply.status, reply.headers, reply.body)
@@ -131,7 +132,7 @@ class Http:
         await self.inner(scope["picoauth.listener"])(scope, receive, outlet)
 
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
-        peer = scope["client"][0] if scope.get("client") else None
+        peer = peer_of(scope)
         forwarded = joined(scope["headers"]) if b"x-forwarded-for" in headers else ""
         agent = headers.get(b"user-agent", b"").decode("latin-1")[:256] or None
         return Caller(self.proxies.client(peer, forwarded), agent, self.random(9).hex())
@@ -192,6 +193,10 @@ class Outlet:
         there = [name for name, _ in headers if name != b"vary"]  # each adds its own
         ours = [header for header in self.headers if header[0] not in there]
         return [*headers, *ours, *((b"set-cookie", cookie.encode()) for cookie in self.cookies)]
+
+
+def peer_of(scope: Scope) -> str | None:
+    return scope["client"][0] if scope.get("client") else None
 
 
 def check_single(names: Sequence[bytes]) -> None:

@@ -77,10 +77,13 @@ class Mint:
         )
         return self.auth.cookies.stamped(session)
 
-    async def derive(self, parent: Session, caller: Caller) -> dict[str, Any]:
-        """Tokens of a sibling: the same login on another root domain. Raises Denied.
+    async def derive(
+        self, parent: Session, caller: Caller, site: str, *statements: Statement
+    ) -> dict[str, Any]:
+        """Tokens, or the cookie, of a sibling: the same login on another root domain.
 
-        It ends with its parent, at the latest; it proves nothing anew.
+        It ends with its parent, at the latest; it proves nothing anew. Raises Denied, also
+        where `statements`, which join its write, touch other rows than they have to.
         """
         user, now = await self.auth.users.get(parent.user_id), self.auth.now()
         if user is None:
@@ -99,7 +102,8 @@ class Mint:
             address=caller.address,
             user_agent=caller.user_agent,
         )
-        sibling = self.auth.cookies.stamped(sibling)
+        stamped = self.auth.sites.unstamped if site else self.auth.cookies.stamped
+        sibling = stamped(sibling)
         event = SessionDerived(
             at=now,
             user_id=user.id,
@@ -109,14 +113,25 @@ class Mint:
         )
         guard = Statement(GUARD, (None, user.id, user.epoch), rows=1)
         try:
-            return await self.make(sibling, user, event, guard)
+            answer = await self.make(sibling, user, event, guard, *statements)
         except Conflict as conflict:
             raise Denied(SESSION_ENDED) from conflict
+        if site:
+            self.auth.sites.hand(sibling, site)
+        return answer
 
-    async def crowded(self, user: User) -> Sequence[Session]:
-        """Those that were not used for longest and have to end, so that one more has room (S-7)."""
+    async def crowded(self, session: Session) -> Sequence[Session]:
+        """Those that were not used for longest and have to end, so that one more has room (S-7).
+
+        Of logins for a login, of its own siblings for a sibling: no number of sites ends a login.
+        """
         most = self.auth.config.logins.sessions
-        found = sorted(await self.auth.sessions.list(user.id), key=lambda one: one.rotated_at)
+        found = [
+            one
+            for one in await self.auth.sessions.list(session.user_id)
+            if one.parent_id == session.parent_id
+        ]
+        found.sort(key=lambda one: one.rotated_at)
         return found[: max(0, len(found) - most + 1)]
 
     async def make(
@@ -124,7 +139,7 @@ class Mint:
     ) -> dict[str, Any]:
         """The only place where sessions are put into the store. Raises Conflict."""
         answer = await self.auth.grants.session(user, session)
-        crowded = await self.crowded(user)
+        crowded = await self.crowded(session)
         ends = [each for one in crowded for each in await self.auth.sessions.end(one.id)]
         made = await self.auth.sessions.put(session)
         try:

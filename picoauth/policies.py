@@ -56,6 +56,14 @@ class Policies:
         return await self.auth.resource_servers.check(request.headers.get("authorization"))
 
 
+async def who(auth: Auth, authorization: str, cookie: str, site: str, *, hand: bool) -> Access:
+    """Whose a token is, or a cookie where there is none. Raises Denied."""
+    value = None if authorization else (auth.sites if site else auth.cookies).sent(cookie)
+    if not value:
+        return auth.tokens.check(bearer(authorization))
+    return await (auth.sites.check(value, site) if site else auth.cookies.check(value, hand=hand))
+
+
 def bearer(header: str | None) -> str:
     """The token of an `Authorization` header (RFC 6750, section 2.1). Raises Denied."""
     scheme, _, token = (header or "").partition(" ")

@@ -116,6 +116,8 @@ class EdgeRequest:
     read: Callable[[int], Awaitable[bytes]]
     """Reads the body, so many bytes at most. Raises AuthError for a longer or too slow one."""
     query: bytes = b""
+    peer: str | None = None
+    """Who connected, which may be a proxy: an address, or None for a unix socket."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Session:
     address: str | None = None
     user_agent: str | None = None
     cookie: bytes | None = None
-    """SHA-256 of the secret in its cookie; none where it is delivered as tokens."""
+    """SHA-256 of the secret in its cookie; none where it is delivered as tokens, or to a site."""
     delivery: Delivery = "token"
     parent_id: str | None = None
     """The session of the same login with which this one ends."""
