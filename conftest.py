@@ -1,15 +1,13 @@
 """Fixtures for the tests of the kernel and of every plugin."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from picoauth.testing import Server, serving
+from picoauth.testing import Server
+
+pytest_plugins = ["pytester"]
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    """A running server with password login."""
-    async with serving(tmp_path) as running:
-        yield running
+def server(picoauth_server: Server) -> Server:
+    """The kit's server, with password login: what third parties get by installing."""
+    return picoauth_server

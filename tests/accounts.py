@@ -121,11 +121,6 @@ async def user_id(server: Server, username: str = "ann") -> str:
 
 
 def heard(server: Server) -> list[Event]:
-    """What is told from now on; complete after `server.auth.events.settle()`."""
-    events: list[Event] = []
-
-    async def listen(event: Event) -> None:
-        events.append(event)
-
-    server.auth.events.listeners = {"test": listen}
-    return events
+    """What is told from now on."""
+    server.events.clear()
+    return server.events.heard

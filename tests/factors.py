@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,8 +30,7 @@ from picoauth import (
     hookimpl,
     problems,
 )
-from picoauth.testing import Server
-from picoauth.testing.server import PASSWORD
+from picoauth.testing import PASSWORD, Ceremony, Server, Someone
 
 
 @dataclass(frozen=True)
@@ -244,6 +243,83 @@ class PinPlugin(Plugin[NoSettings]):
         return [PinFactor(self.auth)]
 
 
+class CodeCeremony(Ceremony):
+    """One code, written as its plugin does."""
+
+    factor: ClassVar[str] = "code"
+
+    async def enrol(self, someone: Someone) -> None:
+        enrolment = await someone.enrolment(self.factor)
+        row = f"insert into {self.factor} values (?, ?, ?)"
+        args = (someone.user.id, enrolment.id, f"code of {someone.username}")
+        await self.server.auth.database.write(Statement(row, args))
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {self.factor: f"code of {someone.username}"}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {self.factor: "222222"}
+
+
+class SpareCeremony(CodeCeremony):
+    """One spare code."""
+
+    factor: ClassVar[str] = "spare"
+
+
+class KeyCeremony(Ceremony):
+    """A key, which anybody who knows a user name has."""
+
+    async def enrol(self, someone: Someone) -> None:
+        await someone.enrolment("key")
+
+    async def asks(self, someone: Someone) -> Payload:
+        return {}
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"owner": someone.username}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"owner": "nobody"}
+
+
+class LinkCeremony(Ceremony):
+    """A link that everybody has."""
+
+    async def enrol(self, someone: Someone) -> None: ...
+
+    async def asks(self, someone: Someone) -> Payload:
+        return {"to": someone.username}
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"clicked": True}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"clicked": False}
+
+
+class PinCeremony(Ceremony):
+    """A pin, which costs nothing to check."""
+
+    async def enrol(self, someone: Someone) -> None:
+        enrolment = await someone.enrolment("pin")
+        args = (someone.user.id, enrolment.id, f"pin of {someone.username}")
+        await self.server.auth.database.write(Statement("insert into pin values (?, ?, ?)", args))
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"username": someone.username, "pin": f"pin of {someone.username}"}
+
+    async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        return {"username": someone.username, "pin": "4321"}
+
+
+CEREMONIES: dict[str, type[Ceremony]] = {
+    "pin": PinCeremony,
+    "code": CodeCeremony,
+    "spare": SpareCeremony,
+    "key": KeyCeremony,
+    "link": LinkCeremony,
+}
 PLUGINS: dict[str, type[Plugin[Any]]] = {
     "pin": PinPlugin,
     "code": CodePlugin,

@@ -99,13 +99,8 @@ async def stored(server: Server) -> Session:
 
 def heard(server: Server) -> list[Event]:
     """What is told from now on."""
-    events: list[Event] = []
-
-    async def listen(event: Event) -> None:
-        events.append(event)
-
-    server.auth.events.listeners = {"test": listen}
-    return events
+    server.events.clear()
+    return server.events.heard
 
 
 async def thefts(server: Server, events: Sequence[Event]) -> int:

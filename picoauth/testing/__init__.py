@@ -1,5 +1,26 @@
-"""The test kit: a whole server on a temporary file, with a client and a clock in hand."""
+"""The test kit: a whole server on a temporary file, with a client and a clock in hand.
 
-from picoauth.testing.server import Clock, Server, offer, serving
+Contracts to inherit are in `picoauth.testing.contracts`, which needs pytest; a soft WebAuthn
+authenticator is in `picoauth.testing.authenticator`, which needs cbor2.
+"""
 
-__all__ = ["Clock", "Server", "offer", "serving"]
+from picoauth.testing.captured import Captured
+from picoauth.testing.faults import Fault, FaultsPlugin, Faulty, each_fault, watched
+from picoauth.testing.people import Ceremony, Someone
+from picoauth.testing.server import PASSWORD, Clock, Server, offer, serving
+
+__all__ = [
+    "PASSWORD",
+    "Captured",
+    "Ceremony",
+    "Clock",
+    "Fault",
+    "FaultsPlugin",
+    "Faulty",
+    "Server",
+    "Someone",
+    "each_fault",
+    "offer",
+    "serving",
+    "watched",
+]

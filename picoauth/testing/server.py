@@ -1,10 +1,12 @@
-"""A server in the test's own process."""
+"""A whole server in the test's own process, on a temporary file, with a client attached."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from picoauth.auth import Auth
 from picoauth.config import parse
 from picoauth.discovery import GROUP, Found, Origin, installed
 from picoauth.hooks import Plugin
+from picoauth.testing.captured import Captured
+from picoauth.testing.people import Ceremonies, Ceremony, Someone
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of users who exist in tests alone
+PASSWORD = "correct horse battery staple"
 
 
 class Clock:
@@ -30,6 +34,15 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.time += seconds
+
+    @contextmanager
+    def ago(self, seconds: float) -> Iterator[None]:
+        """Go back in time for what is done within: a token made there is that old afterwards."""
+        self.advance(-seconds)
+        try:
+            yield
+        finally:
+            self.advance(seconds)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,29 @@ class Server:
     client: httpx.AsyncClient
     clock: Clock
     folder: Path
+    events: Captured
+    """What happened so far."""
+    given: Mapping[str, type[Ceremony]] = field(default_factory=dict)
+    """Ceremonies of factors, beside those of installed packages."""
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @cached_property
+    def ceremonies(self) -> Ceremonies:
+        """How test users prove the factors that are on."""
+        return Ceremonies(self, self.given)
+
+    @property
+    def starters(self) -> list[str]:
+        """The factors by which a login may begin, in the operator's order."""
+        return [name for name, factor in self.auth.factors.items() if factor.starts]
+
+    async def join(self, *factors: str, username: str | None = None) -> Someone:
+        """Make a user with these factors; without any, with the first by which one can log in."""
+        name = username or f"someone{next(self.numbers)}"
+        user, _ = await self.auth.users.register(self.auth.users.draft(username=name))
+        someone = Someone(self, user, name)
+        await someone.enrol(*(factors or self.starters[:1]))
+        return someone
 
     async def post(
         self, path: str, body: Any = None, *, token: str | None = None, **more: Any
@@ -76,14 +112,16 @@ class Server:
         return await self.client.request(method, path, headers=headers, **content, **more)
 
     async def register(self, username: str = "ann", password: str = PASSWORD) -> dict[str, Any]:
+        """Make an account by the password plugin's route."""
         answer = await self.post("/auth/register", {"username": username, "password": password})
-        assert answer.status_code == 201, answer.text  # noqa: S101, PLR2004
+        assert answer.status_code == 201, answer.text
         registered: dict[str, Any] = answer.json()
         return registered
 
     async def login(self, username: str = "ann", password: str = PASSWORD) -> dict[str, Any]:
+        """Log in by password; answers the tokens. See `join` for other factors."""
         answer = await self.post("/auth/login", {"username": username, "password": password})
-        assert answer.status_code == 200, answer.text  # noqa: S101, PLR2004
+        assert answer.status_code == 200, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens
 
@@ -94,17 +132,21 @@ async def serving(
     settings: str = 'plugins = ["password"]',
     *,
     plugins: Mapping[str, type[Plugin[Any]]] | None = None,
+    ceremonies: Mapping[str, type[Ceremony]] | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Server]:
-    """Run a server with its files in `folder`; `plugins` are there beside the installed ones."""
+    """Run a server with its files in `folder`.
+
+    `plugins` are there beside the installed ones, and `ceremonies` of their factors too.
+    """
     time = clock or Clock()
     found: Sequence[Found] = [
         *installed(),
         *(offer(name, kind) for name, kind in (plugins or {}).items()),
     ]
     auth = Auth(parse(settings, folder), clock=time, monotonic=time, found=found)
-    app = Application(auth)
+    app, events = Application(auth), Captured(auth.events)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
     async with app.running(), client:
-        yield Server(app, auth, client, time, folder)
+        yield Server(app, auth, client, time, folder, events, ceremonies or {})

@@ -1,22 +1,19 @@
 """Faults in the database: what a piece of work writes is counted, and any statement of it fails.
 
-List the plugin `faults`, count what the work writes, then fail each statement in turn:
+List the plugin `faults` (`FaultsPlugin`) in front of the others, or put a `Faulty` around the
+database that your plugin opens. `each_fault` then fails every statement in turn:
 
-    with watched() as run:
-        await work()
-    for number in range(len(run.asked)):
-        with watched(fail=number) as run:
-            await work()  # meets Unavailable, as if the database had failed right there
-        assert run.before == run.after  # nothing half-made is left
+    async for fault in each_fault(prepare, work):
+        assert isinstance(fault.error, Unavailable)
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from picoauth import (
     Conflict,
@@ -30,6 +27,9 @@ from picoauth import (
     hookimpl,
 )
 from picoauth.database import Args
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 State: TypeAlias = dict[str, list[Row]]
 """Every row of every table, by the name of the table."""
@@ -85,6 +85,58 @@ def watched(*, fail: int | None = None, lasting: bool = False) -> Iterator[Run]:
         WATCHING.reset(token)
 
 
+@dataclass(frozen=True)
+class Fault(Generic[T, R]):
+    """What came of a piece of work of which one statement failed."""
+
+    number: int
+    subject: T
+    """What `prepare` made for it."""
+    answer: R | None
+    """What the work answered, unless it raised."""
+    error: Exception | None
+    """What it raised."""
+    run: Run
+
+    @property
+    def sql(self) -> str:
+        """The statement that failed, on one line."""
+        return " ".join((self.run.failed or "").split())
+
+
+async def each_fault(
+    prepare: Callable[[], Awaitable[T]],
+    work: Callable[[T], Awaitable[R]],
+    *,
+    lasting: bool = False,
+) -> AsyncIterator[Fault[T, R]]:
+    """Do the work once, then once more for each statement that it writes, which then fails.
+
+    `prepare` makes afresh whatever the work uses up, and nothing fails in it. Raises
+    AssertionError where the work writes nothing, or something else each time, and where the
+    engine leaves anything of the failed write.
+    """
+    subject = await prepare()
+    with watched() as run:
+        await work(subject)
+    assert run.asked, "the work writes nothing"
+    for number, sql in enumerate(run.asked):
+        fault = await one_fault(number, await prepare(), work, lasting=lasting)
+        assert sql == fault.run.failed, f"the work did not come to {sql}"
+        assert fault.run.before == fault.run.after, f"something is left of {fault.sql}"
+        yield fault
+
+
+async def one_fault(
+    number: int, subject: T, work: Callable[[T], Awaitable[R]], *, lasting: bool
+) -> Fault[T, R]:
+    with watched(fail=number, lasting=lasting) as run:
+        try:
+            return Fault(number, subject, await work(subject), None, run)
+        except Exception as error:  # noqa: BLE001 - whoever asked looks at it
+            return Fault(number, subject, None, error, run)
+
+
 class Faulty:
     """A database that fails where it is told to, and is real in everything else.
 
@@ -127,7 +179,7 @@ class Faulty:
 
 
 class FaultsPlugin(Plugin[NoSettings]):
-    """Puts a database that can be made to fail around the embedded engine."""
+    """Puts a database that can be made to fail around the embedded engine: list it as `faults`."""
 
     @hookimpl
     def database(self, url: str) -> Database | None:
