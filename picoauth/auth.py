@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
+from picoauth.changes import settled
 from picoauth.cookies import Cookies
 from picoauth.credentials import Credentials
 from picoauth.database import Database
@@ -31,7 +32,7 @@ from picoauth.mint import Login
 from picoauth.plugins import SLOTS, Plugins, stop
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.resource_servers import ResourceServers
-from picoauth.revocations import Revocations
+from picoauth.revocations import Revocations, forever
 from picoauth.rotation import Rotation
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config
@@ -133,6 +134,7 @@ class Auth:
             await self.migrate()
             await self.keys.ensure()
             await self.revocations.poll()
+            await settled(self.sessions, self.revocations)
             await self.check_factors()
             yield
         finally:
@@ -171,7 +173,10 @@ class Auth:
                     with blaming(self.plugins.origins[name], "fails in lifespan"):
                         await stack.enter_async_context(context)
             tasks = [
-                asyncio.create_task(self.revocations.forever(self.keys.refresh, self.feed.look)),
+                asyncio.create_task(
+                    forever(self.revocations.poll, self.keys.refresh, self.feed.look)
+                ),
+                asyncio.create_task(forever(self.sessions.settle)),
                 asyncio.create_task(self.jobs.forever()),
             ]
             try:

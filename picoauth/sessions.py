@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -56,8 +57,10 @@ def renewed(session: Session, now: int, idle_at: int) -> Session:
 class SessionStore(Protocol):
     """Keeps sessions; the occupant of the slot `sessions`.
 
-    `put`, `change`, `end` and `end_all` may answer statements, which join the write that
-    needs them; a store outside the database acts itself and answers none.
+    `put`, `change`, `end` and `end_all` answer statements, which join the write that needs
+    them. What cannot join it, since it happens elsewhere, `put` and `change` do before it, and
+    `undo` takes back where it fails; what ends is committed first, and `settle` does it then.
+    `KeptSessions` is all that for whatever can keep, replace and forget one session.
     """
 
     async def put(self, session: Session) -> Sequence[Statement]: ...
@@ -78,3 +81,47 @@ class SessionStore(Protocol):
         ...
 
     async def list(self, user_id: str) -> Sequence[Session]: ...
+    async def undo(self, session: Session, before: Session | None = None) -> None:
+        """Take back what `put` or, with the session as it was, `change` did. Raises nothing."""
+        ...
+
+    async def settle(self) -> None:
+        """Do what the writes committed that ended sessions. Raises Unavailable; then again."""
+        ...
+
+
+@asynccontextmanager
+async def undoing(
+    store: SessionStore, session: Session, before: Session | None = None
+) -> AsyncIterator[None]:
+    """Around the write that a `put` or `change` belongs to, which may fail or be given up."""
+    try:
+        yield
+    except BaseException:
+        await store.undo(session, before)
+        raise
+
+
+class SessionKeeper(Protocol):
+    """Keeps single sessions outside the database, each until its end; see `KeptSessions`.
+
+    Every method happens or does not, at once for all who look, and raises Unavailable within
+    half a second where the keeper is not reachable.
+    """
+
+    async def put(self, session: Session) -> None:
+        """Raises Conflict for an id that is there, or was removed just now."""
+        ...
+
+    async def change(self, session: Session, before: Session) -> None:
+        """Replace a session that is still as it was before. Raises Conflict if it is not."""
+        ...
+
+    async def get(self, session_id: str) -> Session | None: ...
+    async def list(self, user_id: str) -> Sequence[Session]:
+        """All that are kept of a user, in any order."""
+        ...
+
+    async def remove(self, session_id: str, user_id: str) -> None:
+        """Forget a session, if it is there."""
+        ...
