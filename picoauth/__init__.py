@@ -36,7 +36,7 @@ from picoauth.figures import Figure
 from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
-from picoauth.keptsessions import KeptSessions
+from picoauth.keptsessions import KeptSessions, SessionKeeper
 from picoauth.mail import Mailer, Message, Sender
 from picoauth.mint import Login
 from picoauth.routes import (
@@ -50,7 +50,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
-from picoauth.sessions import Session, SessionKeeper, SessionStore
+from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config, Secret
 from picoauth.shapes import Seconds, described
 from picoauth.throttle import Attempt, Limiter

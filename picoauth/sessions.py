@@ -100,28 +100,3 @@ async def undoing(
     except BaseException:
         await store.undo(session, before)
         raise
-
-
-class SessionKeeper(Protocol):
-    """Keeps single sessions outside the database, each until its end; see `KeptSessions`.
-
-    Every method happens or does not, at once for all who look, and raises Unavailable within
-    half a second where the keeper is not reachable.
-    """
-
-    async def put(self, session: Session) -> None:
-        """Raises Conflict for an id that is there, or was removed just now."""
-        ...
-
-    async def change(self, session: Session, before: Session) -> None:
-        """Replace a session that is still as it was before. Raises Conflict if it is not."""
-        ...
-
-    async def get(self, session_id: str) -> Session | None: ...
-    async def list(self, user_id: str) -> Sequence[Session]:
-        """All that are kept of a user, in any order."""
-        ...
-
-    async def remove(self, session_id: str, user_id: str) -> None:
-        """Forget a session, if it is there."""
-        ...

@@ -13,7 +13,7 @@ import pytest
 
 from picoauth import Caller, ConfigError, Denied, Embedded, Statement, Unavailable, revocations
 from picoauth.database import Args, Row
-from picoauth.revocations import OVERLAP, PAUSE, Revocations, forever, cleaning
+from picoauth.revocations import OVERLAP, PAUSE, Revocations, cleaning, forever
 from picoauth.testing import Clock, Server, serving
 from tests.storage import DEADLINE, kernel_tables, until
 
