@@ -26,7 +26,7 @@ class Commands(Protocol):
 def client(url: str, places: int, patience: float) -> Commands:
     """A client that repeats nothing by itself, since not all may be done twice.
 
-    It has `places` connections at most, per server, and `patience` seconds to make one.
+    It has `places` connections at most to each server; an operation is given `patience` seconds.
     Raises ConfigError; the sentence holds nothing of the address, which may be secret.
     """
     from redis.asyncio.retry import Retry  # noqa: PLC0415 - a fifth of a second
@@ -35,7 +35,7 @@ def client(url: str, places: int, patience: float) -> Commands:
     scheme, kind, rest = split(url)
     options: dict[str, Any] = {
         "max_connections": places,
-        "socket_connect_timeout": patience,
+        "socket_connect_timeout": patience / 2,  # so that there is time for another server
         "socket_timeout": None,  # the keeper's own time covers all that one operation does
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
@@ -43,7 +43,7 @@ def client(url: str, places: int, patience: float) -> Commands:
     }
     try:
         if kind == "cluster":
-            return cluster(scheme, rest, options)
+            return cluster(scheme, rest, {**options, "socket_timeout": patience / 2})
         if kind == "sentinel":
             return watched(scheme, rest, options)
         return single(f"{scheme}://{rest}", options)
@@ -88,10 +88,25 @@ def watched(scheme: str, rest: str, options: Mapping[str, Any]) -> Commands:
     tls = {n: v for n, v in known.items() if n.startswith("ssl")}
     make: Any = Sentinel  # which redis left without types
     sentinel = make(
-        list(hosts(where, PORTS["sentinel"])), sentinel_kwargs={**options, **tls, **own}, **known
+        list(hosts(where, PORTS["sentinel"])),
+        sentinel_kwargs={
+            **options,
+            "socket_timeout": options["socket_connect_timeout"],
+            **tls,
+            **own,
+        },
+        **known,
     )
     found: Commands = sentinel.master_for(name, **options)
     return found
+
+
+async def close(made: Commands) -> None:
+    """Close all connections, those to sentinels too, which redis leaves open."""
+    pool = getattr(made, "connection_pool", None)
+    manager = getattr(pool, "sentinel_manager", None)
+    for one in [made, *(manager.sentinels if manager else ())]:
+        await one.aclose()
 
 
 def several(scheme: str, rest: str) -> tuple[str, dict[str, Any]]:

@@ -23,6 +23,9 @@ REMOVED = b""
 LATE = 300
 """Seconds that it stands there, and that an id may be listed whose session is not there yet."""
 
+TICKS = 5
+"""Turns of the loop that an answer has to arrive and to be read, however long they take."""
+
 # Replaces exactly what was read, so that of two changes at once one is refused.
 CHANGE = """
 if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -42,7 +45,7 @@ end
 class RedisKeeper:
     """Keeps sessions under keys that begin with `prefix`, each until its idle end.
 
-    An operation has `patience` seconds, waiting for one of `places` connections included.
+    An operation has `patience` seconds once it has one of `places` connections.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class RedisKeeper:
         self.patience = patience
         self.places = asyncio.Semaphore(places)
         self.now = now
+        self.failures = 0
+        """How often the server did not answer."""
 
     def key(self, session_id: str) -> str:
         return f"{self.prefix}session:{session_id}"
@@ -145,17 +150,49 @@ class RedisKeeper:
         """Raises Unavailable for whatever the server does not do, or not in time.
 
         A connection on which somebody gave up, before its answer was there, is closed by the
-        client: the next one on it would get that answer.
+        client: the next one on it would get that answer. Whoever waits for a place while the
+        server fails waits no longer: with all before them it would be too long.
         """
         from redis.exceptions import RedisClusterException, RedisError  # noqa: PLC0415
 
+        failures = self.failures
+        async with self.places:
+            if failures != self.failures:
+                raise Unavailable("Redis did not answer others just now")
+            try:
+                async with patient(self.patience):
+                    yield
+            except TimeoutError as error:
+                self.failures += 1
+                raise Unavailable(f"Redis did not answer within {self.patience} s") from error
+            except (RedisError, RedisClusterException, OSError) as error:
+                self.failures += 1
+                raise Unavailable(f"Redis: {type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def patient(seconds: float) -> AsyncIterator[None]:
+    """Raises TimeoutError after so long, in which the loop has turned `TICKS` times.
+
+    Where a thousand requests come at once, one turn may take longer than all of it, and the
+    answer is there and waits to be read.
+    """
+    loop, left = asyncio.get_running_loop(), TICKS
+
+    def tick() -> None:
+        nonlocal left, timer
+        left -= 1
+        if left:
+            timer = loop.call_later(seconds / TICKS, tick)
+        else:
+            limit.reschedule(loop.time())
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds / TICKS, tick)
         try:
-            async with asyncio.timeout(self.patience), self.places:
-                yield
-        except TimeoutError as error:
-            raise Unavailable(f"Redis did not answer within {self.patience} s") from error
-        except (RedisError, RedisClusterException, OSError) as error:
-            raise Unavailable(f"Redis: {type(error).__name__}") from error
+            yield
+        finally:
+            timer.cancel()
 
 
 def end(session: Session) -> int:

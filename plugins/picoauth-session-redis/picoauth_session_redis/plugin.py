@@ -19,7 +19,7 @@ from picoauth import (
     described,
     hookimpl,
 )
-from picoauth_session_redis.client import client
+from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import RedisKeeper
 
 log = logging.getLogger("picoauth.session_redis")
@@ -50,7 +50,7 @@ class RedisSettings:
     )
     patience_ms: int = described(
         "Milliseconds that an operation may take; whoever waits longer gets 503.",
-        default=300,
+        default=200,
         least=10,
         most=5000,
     )
@@ -96,7 +96,7 @@ class RedisPlugin(Plugin[RedisSettings]):
         try:
             yield
         finally:
-            await self.keeper.client.aclose()
+            await close(self.keeper.client)
 
     @hookimpl
     def checks(self) -> Sequence[Check]:

@@ -11,14 +11,14 @@ from servers import RedisServer
 from picoauth import Auth, KeptSessions, SessionStore
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_redis import RedisKeeper
-from picoauth_session_redis.client import client
+from picoauth_session_redis.client import client, close
 
 
 async def kept(auth: Auth, url: str) -> AsyncIterator[SessionStore]:
     """Sessions at an address."""
     keeper = RedisKeeper(client(url, 8, 5), prefix="t:", places=8, patience=5, now=auth.now)
     yield KeptSessions(auth, keeper)
-    await keeper.client.aclose()
+    await close(keeper.client)
 
 
 def keeper_of(store: SessionStore) -> RedisKeeper:
@@ -56,7 +56,7 @@ class TestCluster(SessionStoreContract):
 
     async def down(self, store: SessionStore) -> None:
         """The client is closed, as one is whose last node is gone."""
-        await keeper_of(store).client.aclose()
+        await close(keeper_of(store).client)
         keeper_of(store).client = client("redis+cluster://127.0.0.1:1", 1, 0.1)
 
 
@@ -74,5 +74,5 @@ class TestSentinel(SessionStoreContract):
 
     async def down(self, store: SessionStore) -> None:
         """No sentinel is there."""
-        await keeper_of(store).client.aclose()
+        await close(keeper_of(store).client)
         keeper_of(store).client = client("redis+sentinel://127.0.0.1:1/main", 1, 0.1)

