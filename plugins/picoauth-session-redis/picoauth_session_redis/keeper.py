@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from picoauth import Conflict, Session, Unavailable
@@ -160,7 +161,7 @@ class RedisKeeper:
             if failures != self.failures:
                 raise Unavailable("Redis did not answer others just now")
             try:
-                async with patient(self.patience):
+                async with Patience(self.patience):
                     yield
             except TimeoutError as error:
                 self.failures += 1
@@ -170,29 +171,41 @@ class RedisKeeper:
                 raise Unavailable(f"Redis: {type(error).__name__}") from error
 
 
-@asynccontextmanager
-async def patient(seconds: float) -> AsyncIterator[None]:
-    """Raises TimeoutError after so long, in which the loop has turned `TICKS` times.
+class Patience:
+    """Raises TimeoutError after so many seconds, in which the loop has turned `TICKS` times.
 
     Where a thousand requests come at once, one turn may take longer than all of it, and the
     answer is there and waits to be read.
     """
-    loop, left = asyncio.get_running_loop(), TICKS
 
-    def tick() -> None:
-        nonlocal left, timer
-        left -= 1
-        if left:
-            timer = loop.call_later(seconds / TICKS, tick)
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.left = TICKS
+        self.limit = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self.limit.__aenter__()
+        self.wait()
+
+    def wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(self.seconds / TICKS, self.tick)
+
+    def tick(self) -> None:
+        self.left -= 1
+        if self.left:
+            self.wait()
         else:
-            limit.reschedule(loop.time())
+            self.limit.reschedule(asyncio.get_running_loop().time())
 
-    async with asyncio.timeout(None) as limit:
-        timer = loop.call_later(seconds / TICKS, tick)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.timer.cancel()
+        await self.limit.__aexit__(kind, error, trace)
 
 
 def end(session: Session) -> int:
