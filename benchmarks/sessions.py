@@ -39,7 +39,7 @@ def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command li
             command = [sys.executable, str(BARE), kind, "{address}"]
             servers[kind] = stack.enter_context(serving(path / kind, command))
         bare = [message("GET", "/health-check")]
-        asked = {name: bare for name in servers}
+        asked = dict.fromkeys(servers, bare)
         for store in STORES:
             server = stack.enter_context(with_store(path, store))
             servers[store], asked[store] = server, cookies(server)
