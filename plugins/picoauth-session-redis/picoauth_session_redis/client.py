@@ -35,17 +35,18 @@ def client(url: str, places: int, patience: float) -> Commands:
     scheme, kind, rest = split(url)
     options: dict[str, Any] = {
         "max_connections": places,
-        "socket_connect_timeout": patience / 2,  # so that there is time for another server
-        "socket_timeout": None,  # the keeper's own time covers all that one operation does
+        "socket_connect_timeout": None,  # the keeper's own time covers all that it waits for
+        "socket_timeout": None,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "driver_info": None,
     }
+    half = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), patience / 2)
     try:
-        if kind == "cluster":
-            return cluster(scheme, rest, {**options, "socket_timeout": patience / 2})
+        if kind == "cluster":  # of several one may hang, and there has to be time for another
+            return cluster(scheme, rest, {**options, **half})
         if kind == "sentinel":
-            return watched(scheme, rest, options)
+            return watched(scheme, rest, options, half)
         return single(f"{scheme}://{rest}", options)
     except (ValueError, TypeError) as error:
         raise ConfigError(FORMS) from error
@@ -76,7 +77,9 @@ def cluster(scheme: str, rest: str, options: Mapping[str, Any]) -> Commands:
     return RedisCluster(startup_nodes=nodes, **shared, **options)
 
 
-def watched(scheme: str, rest: str, options: Mapping[str, Any]) -> Commands:
+def watched(
+    scheme: str, rest: str, options: Mapping[str, Any], half: Mapping[str, Any]
+) -> Commands:
     from redis.asyncio.sentinel import Sentinel  # noqa: PLC0415
 
     where, shared = several(scheme, rest)
@@ -89,12 +92,7 @@ def watched(scheme: str, rest: str, options: Mapping[str, Any]) -> Commands:
     make: Any = Sentinel  # which redis left without types
     sentinel = make(
         list(hosts(where, PORTS["sentinel"])),
-        sentinel_kwargs={
-            **options,
-            "socket_timeout": options["socket_connect_timeout"],
-            **tls,
-            **own,
-        },
+        sentinel_kwargs={**options, **half, **tls, **own},
         **known,
     )
     found: Commands = sentinel.master_for(name, **options)

@@ -24,7 +24,7 @@ REMOVED = b""
 LATE = 300
 """Seconds that it stands there, and that an id may be listed whose session is not there yet."""
 
-TICKS = 5
+TICKS = 20
 """Turns of the loop that an answer has to arrive and to be read, however long they take."""
 
 # Replaces exactly what was read, so that of two changes at once one is refused.
@@ -63,8 +63,8 @@ class RedisKeeper:
         self.patience = patience
         self.places = asyncio.Semaphore(places)
         self.now = now
-        self.failures = 0
-        """How often the server did not answer."""
+        self.hung = 0
+        """How often the server did not answer in time."""
 
     def key(self, session_id: str) -> str:
         return f"{self.prefix}session:{session_id}"
@@ -152,22 +152,21 @@ class RedisKeeper:
 
         A connection on which somebody gave up, before its answer was there, is closed by the
         client: the next one on it would get that answer. Whoever waits for a place while the
-        server fails waits no longer: with all before them it would be too long.
+        server hangs waits no longer: after all before them it would be too long.
         """
         from redis.exceptions import RedisClusterException, RedisError  # noqa: PLC0415
 
-        failures = self.failures
+        hung = self.hung
         async with self.places:
-            if failures != self.failures:
+            if hung != self.hung:
                 raise Unavailable("Redis did not answer others just now")
             try:
                 async with Patience(self.patience):
                     yield
             except TimeoutError as error:
-                self.failures += 1
+                self.hung += 1
                 raise Unavailable(f"Redis did not answer within {self.patience} s") from error
             except (RedisError, RedisClusterException, OSError) as error:
-                self.failures += 1
                 raise Unavailable(f"Redis: {type(error).__name__}") from error
 
 

@@ -10,12 +10,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from servers import RedisServer, eventually, redis_server, watched_servers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from servers import RedisServer, eventually, free_port, redis_server, watched_servers
 
 from picoauth import Auth, ConfigError, Conflict, Session, Unavailable, parse
 from picoauth.testing import Clock, Server, serving
@@ -165,6 +171,7 @@ async def test_two_processes_share_sessions(own: RedisServer, tmp_path: Path) ->
                 for s in [one, two] * 50
             )
         )
+        assert {200} == {answer.status_code for answer in answers}
         assert 1 == len({answer.json()["refresh_token"] for answer in answers})
         assert (204, None) == await answered(two.post("/auth/logout", token=tokens["access_token"]))
         assert ENDED == await refresh(one, tokens)
@@ -519,3 +526,48 @@ async def test_failover(tmp_path: Path, clock: Clock) -> None:
                 await asyncio.sleep(0.01)
         assert replace(one, generation=1) == await keeper.get("one")
         await close(keeper.client)
+
+
+async def test_tls(tmp_path: Path) -> None:
+    """`rediss://` is TLS, by the authority that the address names, and by no other."""
+    certificate(tmp_path)
+    tls = [
+        *(
+            "--tls-cert-file",
+            str(tmp_path / "cert.pem"),
+            "--tls-key-file",
+            str(tmp_path / "key.pem"),
+        ),
+        *("--tls-ca-cert-file", str(tmp_path / "cert.pem"), "--tls-auth-clients", "no"),
+    ]
+    port = free_port()
+    with redis_server(tmp_path / "redis", "--tls-port", str(port), *tls):
+        url = f"rediss://127.0.0.1:{port}"
+        async with serving(tmp_path, settings(f"{url}?ssl_ca_certs={tmp_path}/cert.pem")) as server:
+            await server.register()
+            await server.login()
+        async with serving(tmp_path, settings(url), clock=server.clock) as server:
+            assert DOWN == await login(server)
+
+
+def certificate(folder: Path) -> None:
+    """One for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    host = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(host, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(plain)
