@@ -367,6 +367,21 @@ async def test_back_from_a_backup(server: Server, shelf: Shelf) -> None:
     assert ENDED == await refresh(server, tokens)
 
 
+async def test_of_others(server: Server, shelf: Shelf) -> None:
+    """What ends the sessions of one user ends nobody else's, in whatever state that is."""
+    await made(server, shelf)
+    await join(server, "bob")
+    await login(server, "bob")
+    mine, theirs = shelf.known.values()
+    shelf.reachable = False
+    await server.auth.accounts.logout_from_all(mine.user_id, Caller())
+    shelf.reachable = True
+    assert theirs == await server.auth.sessions.get(theirs.id)
+    assert await server.auth.sessions.get(mine.id) is None
+    await settled(server)
+    assert [theirs.id] == list(shelf.known)
+
+
 async def test_end_is_listed_while_tokens_live(server: Server, shelf: Shelf) -> None:
     """The list holds a session beyond its end, where an access token could live on."""
     one = await made(server, shelf)

@@ -221,10 +221,17 @@ NAMES = frozenset(field.name for field in dataclasses.fields(Session))
 
 
 def load(value: bytes | None) -> Session | None:
-    """A session, also one that a newer version wrote, whose further members are left out."""
+    """A session, also one that a newer version wrote, whose further members are left out.
+
+    What is none is no session: it must not keep those beside it from being ended.
+    """
     if not value:
         return None
-    members = {name: item for name, item in json.loads(value).items() if name in NAMES}
-    members["amr"] = tuple(members["amr"])
-    members["cookie"] = members.get("cookie") and bytes.fromhex(members["cookie"])
-    return Session(**members)
+    try:
+        members = {name: item for name, item in json.loads(value).items() if name in NAMES}
+        members["amr"] = tuple(members["amr"])
+        members["cookie"] = members.get("cookie") and bytes.fromhex(members["cookie"])
+        return Session(**members)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        log.warning("a session that cannot be read counts as none")
+        return None

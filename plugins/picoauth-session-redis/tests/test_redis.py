@@ -413,6 +413,18 @@ async def test_other_versions(keeper: RedisKeeper, redis: RedisServer, clock: Cl
         await keeper.change(one, one)
 
 
+@pytest.mark.parametrize("value", ["x", "[]", "{}", '{"amr":["pwd"]}'])
+async def test_what_is_no_session(
+    keeper: RedisKeeper, redis: RedisServer, clock: Clock, value: str
+) -> None:
+    """A value that nobody can read is no session, and does not hide those beside it."""
+    await keeper.put(session(clock))
+    await keeper.put(session(clock, "odd"))
+    redis.ask("SET", keeper.key("odd"), value)
+    assert await keeper.get("odd") is None
+    assert ["one"] == [one.id for one in await keeper.list("ann")]
+
+
 async def test_broken_connections(keeper: RedisKeeper, redis: RedisServer, clock: Clock) -> None:
     """Connections that the server closed cost nobody an answer."""
     await keeper.put(session(clock))
