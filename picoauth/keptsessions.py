@@ -16,6 +16,8 @@ from picoauth.sessions import Session, renewed
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
+REPLACED = "update sessions set ended_at = ? where ended_at is null"
+
 log = logging.getLogger("picoauth.sessions")
 
 
@@ -58,6 +60,7 @@ class KeptSessions:
         self.pending: Sequence[Ending] = ()
         """What the keeper may not know yet."""
         self.settling = asyncio.Lock()
+        self.begun = False
 
     async def put(self, session: Session) -> Sequence[Statement]:
         if self.over(session):
@@ -144,10 +147,17 @@ class KeptSessions:
     async def settle(self) -> None:
         """Do the endings that are committed. Raises Unavailable where the keeper is away."""
         async with self.settling:
+            await self.begin()
             self.pending = [Ending(*row) for row in await self.auth.database.read(PENDING)]
             for ending in self.pending:
                 await self.do(ending)
                 self.pending = [one for one in self.pending if one != ending]
+
+    async def begin(self) -> None:
+        """End the rows of the store before this one: who goes back to it gets none of them back."""
+        if not self.begun:
+            await self.auth.database.write(Statement(REPLACED, (self.auth.now(),)))
+            self.begun = True
 
     async def do(self, ending: Ending) -> None:
         """Listed first: a crash between the two leaves the ending to be done again."""

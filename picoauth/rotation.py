@@ -61,7 +61,8 @@ class Rotation:
         while current is not None and current.alive(self.now()):
             if await self.ended(current, caller):
                 break
-            current = await self.store.get(session.id)  # rotated, or ended, meanwhile
+            await settled(self.store, self.revocations)  # what another process ended
+            current = await self.store.get(session.id)
         await settled(self.store, self.revocations)
 
     async def ended(self, session: Session, caller: Caller) -> bool:

@@ -367,6 +367,32 @@ async def test_back_from_a_backup(server: Server, shelf: Shelf) -> None:
     assert ENDED == await refresh(server, tokens)
 
 
+async def test_store_is_changed_and_changed_back(tmp_path: Path, shelf: Shelf) -> None:
+    """Rows of sessions end when another store takes over: it would not end them with the others."""
+    rows = SETTINGS.replace('"shelf", ', "")
+    async with serving(tmp_path, rows, plugins=plugins(shelf)) as server:
+        await join(server)
+        tokens = await login(server)
+    async with serving(tmp_path, SETTINGS, plugins=plugins(shelf), clock=server.clock) as server:
+        assert ENDED == await refresh(server, tokens)
+    async with serving(tmp_path, rows, plugins=plugins(shelf), clock=server.clock) as server:
+        assert ENDED == await refresh(server, tokens)
+        await login(server)
+
+
+async def test_theft_that_another_process_noticed(tmp_path: Path, shelf: Shelf) -> None:
+    """A session that another process has just ended is no theft any more, though not known here."""
+    async with serving(tmp_path, SETTINGS, plugins=plugins(shelf)) as server:
+        await join(server)
+        one = await made(server, shelf)
+        ending = await server.auth.sessions.end(one.id)
+        await server.auth.database.write(*ending)
+        events = heard(server)
+        await server.auth.rotation.stolen(one, Caller())
+        assert [] == [event for event in events if isinstance(event, RefreshReused)]
+        assert {} == shelf.known
+
+
 async def test_of_others(server: Server, shelf: Shelf) -> None:
     """What ends the sessions of one user ends nobody else's, in whatever state that is."""
     await made(server, shelf)
