@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := pyproject.toml requirements.txt constraints.txt $(wildcard plugins/*/pyproject.toml)
+# What the example for directories is built with, and tested against: it is left out elsewhere.
+LDAP := $(and $(wildcard /usr/include/ldap.h),$(wildcard /usr/include/sasl/sasl.h),$(wildcard /usr/sbin/slapd))
+EXAMPLES := examples/picoauth-one-time-link $(if $(LDAP),examples/picoauth-ldap)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help:  ## show this help
@@ -27,6 +30,11 @@ format: $(VENV)/.test  ## put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+docs: $(VENV)/.docs  ## build the documentation, warnings being errors
+	@$(BIN)/sphinx-build --builder html --conf-dir docs --fail-on-warning --keep-going \
+	    --nitpicky --quiet --fresh-env --doctree-dir docs/_build/doctrees . docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 $(VENV)/.venv:
 	@echo "Installing into $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
@@ -36,8 +44,12 @@ $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
 	@$(PIP) --requirement requirements.txt
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.serve
-	@$(PIP) --editable '.[dev]'
+$(VENV)/.test: $(VENV)/.serve $(wildcard examples/*/pyproject.toml)
+	@$(PIP) --editable '.[dev]' $(EXAMPLES:%=--editable %)
 	@touch $@
 
-.PHONY: help serve test check format
+$(VENV)/.docs: $(VENV)/.serve
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
+.PHONY: help serve test check format docs

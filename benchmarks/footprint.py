@@ -12,7 +12,6 @@ MB are 10^6 bytes. `--quick` measures the environment that runs this, and no ins
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -21,11 +20,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client import message
-from measure import PICOAUTH, Figure, Server, folder, main, person, register, serving, together
+from measure import (
+    PICOAUTH,
+    ROOT,
+    Figure,
+    Server,
+    copied,
+    folder,
+    main,
+    person,
+    register,
+    serving,
+    together,
+)
 
-ROOT = Path(__file__).parent.parent
 BURST = 200
-COPIED = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "tests", ".*")
 
 
 def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command line says
@@ -35,18 +44,10 @@ def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command li
 
 def installed(path: Path) -> Sequence[Figure]:
     """Make the environment, and weigh it."""
-    sources = [path / "kernel", path / "password"]
-    for source, where in zip(sources, (ROOT, ROOT / "plugins/picoauth-password"), strict=True):
-        source.mkdir()
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
-            if (where / name).exists():
-                shutil.copy(where / name, source)
-        for package in where.glob("picoauth*/__init__.py"):
-            shutil.copytree(package.parent, source / package.parent.name, ignore=COPIED)
     venv.create(path / "venv", with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(path / "venv"), "install", "--quiet"]
     constraints = ["--constraint", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, *constraints, *map(str, sources)], check=True)
+    subprocess.run([*pip, *constraints, *map(str, copied(path))], check=True)
     size = sum(file.lstat().st_size for file in (path / "venv/lib").rglob("*") if file.is_file())
     return [Figure("installed beside Python", size / 1e6, "MB", most=60)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +20,11 @@ from typing import Any
 
 from client import Client
 
+ROOT = Path(__file__).parent.parent
 PICOAUTH = Path(sys.executable).with_name("picoauth")
 PASSWORD = "correct horse battery staple"
 SETTINGS = """\
-plugins = ["password"]
+plugins = {plugins}
 public_url = "{address}"
 bind = ["unix:{folder}/s", "tcp:{host}"]
 """
@@ -105,10 +107,14 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def serving(
-    path: Path, command: Sequence[str] = (str(PICOAUTH), "serve"), *, wait: bool = True
+    path: Path,
+    command: Sequence[str] = (str(PICOAUTH), "serve"),
+    *,
+    wait: bool = True,
+    plugins: Sequence[str] = ("password",),
 ) -> Iterator[Server]:
     """Run `picoauth serve`, or another command, in a folder; stop it at the end."""
-    address = settled(path)
+    address = settled(path, plugins)
     server = Server([part.format(address=address) for part in command], path, address)
     try:
         if wait:
@@ -118,12 +124,27 @@ def serving(
         server.stop()
 
 
-def settled(path: Path) -> str:
+def settled(path: Path, plugins: Sequence[str] = ("password",)) -> str:
     """Write settings into a folder; answers the address that a server of them will have."""
     address = f"http://127.0.0.1:{free_port()}"
-    text = SETTINGS.format(address=address, folder=path, host=address.removeprefix("http://"))
+    host, listed = address.removeprefix("http://"), json.dumps(list(plugins))
+    text = SETTINGS.format(address=address, folder=path, host=host, plugins=listed)
     (path / "picoauth.toml").write_text(text)
     return address
+
+
+def copied(path: Path) -> list[Path]:
+    """Copies of the kernel and the password plugin, without what a build leaves beside them."""
+    litter = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "tests", ".*")
+    sources = [path / "kernel", path / "password"]
+    for source, where in zip(sources, (ROOT, ROOT / "plugins/picoauth-password"), strict=True):
+        source.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE", "pytest_picoauth.py"):
+            if (where / name).exists():
+                shutil.copy(where / name, source)
+        for package in where.glob("picoauth*/__init__.py"):
+            shutil.copytree(package.parent, source / package.parent.name, ignore=litter)
+    return sources
 
 
 def free_port() -> int:

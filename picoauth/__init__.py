@@ -1,6 +1,6 @@
 """picoauth: a small headless authentication server whose every feature is a plugin."""
 
-from picoauth import problems
+from picoauth import problems, replies
 from picoauth.app import Application, create_app
 from picoauth.auth import Auth
 from picoauth.checks import Check
@@ -139,4 +139,5 @@ __all__ = [
     "load",
     "parse",
     "problems",
+    "replies",
 ]

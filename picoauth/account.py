@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from picoauth import replies
+from picoauth.devices import device
 from picoauth.problems import (
     INVALID_USERNAME,
     LAST_FACTOR,
     NOT_FOUND,
+    REFUSED,
+    START_OVER,
     STEPUP_NEEDED,
     USERNAME_TAKEN,
 )
@@ -26,25 +30,25 @@ if TYPE_CHECKING:
 class Changes:
     """What a user may change about the own account; a member left out stays."""
 
-    username: str | None = described("User name.", default=None)
-    name: str | None = described("Name to show.", default=None, least=1, most=200)
-    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35)
+    username: str | None = described("User name.", default=None, example="ann")
+    name: str | None = described("Name to show.", default=None, least=1, most=200, example="Ann")
+    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35, example="en")
 
 
 @dataclass(frozen=True)
 class Profile:
     """The account as it shall be: what is left out is emptied, but for the names it must have."""
 
-    username: str = described("User name.")
-    name: str = described("Name to show.", least=1, most=200)
-    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35)
+    username: str = described("User name.", example="ann")
+    name: str = described("Name to show.", least=1, most=200, example="Ann")
+    locale: str | None = described("Language tag (RFC 5646).", default=None, most=35, example="en")
 
 
 @dataclass(frozen=True)
 class Label:
     """A new name for an enrolled factor."""
 
-    label: str = described("Name to show.", least=1, most=100)
+    label: str = described("Name to show.", least=1, most=100, example="Phone")
 
 
 class Account:
@@ -57,21 +61,25 @@ class Account:
         def route(method: str, path: str, handler: Any, policy: str, **more: Any) -> Route:
             return Route(method=method, path=path, handler=handler, policy=policy, **more)
 
-        refusals = (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED)
-        rename, removal = {"body": Label, "problems": (NOT_FOUND,)}, (NOT_FOUND, LAST_FACTOR)
+        gone, changed = (NOT_FOUND,), (START_OVER, REFUSED)
+        taken = (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED, NOT_FOUND)
+        me: dict[str, Any] = {"answer": replies.Me, "problems": taken}
+        tokens = {"answer": replies.Handed, "problems": (NOT_FOUND, LAST_FACTOR, *changed)}
         return [
-            route("GET", "/auth/me", self.me, "session"),
-            route("PUT", "/auth/me", self.replace, "session", body=Profile, problems=refusals),
-            route("PATCH", "/auth/me", self.change, "session", body=Changes, problems=refusals),
-            route("DELETE", "/auth/me", self.delete, "fresh"),
-            route("GET", "/auth/sessions", self.sessions, "session"),
-            route("DELETE", "/auth/sessions/{id}", self.end, "fresh", problems=(NOT_FOUND,)),
-            route("GET", "/auth/factors", self.factors, "session"),
-            route("PATCH", "/auth/factors/{id}", self.rename, "session", **rename),
-            route("DELETE", "/auth/factors/{id}", self.remove, "fresh", problems=removal),
+            route("GET", "/auth/me", self.me, "session", answer=replies.Me, problems=gone),
+            route("PUT", "/auth/me", self.replace, "session", body=Profile, **me),
+            route("PATCH", "/auth/me", self.change, "session", body=Changes, **me),
+            route("DELETE", "/auth/me", self.delete, "fresh", status=204, problems=gone),
+            route("GET", "/auth/sessions", self.sessions, "session", answer=replies.Sessions),
+            route("DELETE", "/auth/sessions", self.end_others, "fresh", status=204, problems=gone),
+            route("DELETE", "/auth/sessions/{id}", self.end, "fresh", status=204),
+            route("GET", "/auth/factors", self.factors, "session", answer=replies.Factors),
+            route("PATCH", "/auth/factors/{id}", self.rename, "session", body=Label, status=204),
+            route("DELETE", "/auth/factors/{id}", self.remove, "fresh", **tokens),
         ]
 
     async def me(self, request: Request) -> Reply:
+        """The account of who asks."""
         return Reply(await self.described(request.access.user_id))
 
     async def described(self, user_id: str) -> dict[str, Any]:
@@ -90,9 +98,11 @@ class Account:
         }
 
     async def replace(self, request: Request) -> Reply:
+        """Replace the account's names and language."""
         return await self.changed(request, vars(request.body))
 
     async def change(self, request: Request) -> Reply:
+        """Change some of the account's names and language."""
         given = {name: value for name, value in vars(request.body).items() if value is not None}
         return await self.changed(request, given)
 
@@ -101,33 +111,47 @@ class Account:
         user_id = request.access.user_id
         if changes.get("username") not in (None, await self.auth.users.username(user_id)):
             await self.auth.require_fresh(request.access)
-        replies = await self.auth.accounts.change(user_id, changes, request.caller)
-        return Reply({**await self.described(user_id), **replies})
+        more = await self.auth.accounts.change(user_id, changes, request.caller)
+        return Reply({**await self.described(user_id), **more})
 
     async def delete(self, request: Request) -> Reply:
+        """Delete the account, and all that belongs to it."""
         await self.auth.accounts.delete(request.access.user_id, request.caller)
         return Reply(status=204)
 
     async def sessions(self, request: Request) -> Reply:
+        """The user's sessions."""
         found = await self.auth.sessions.list(request.access.user_id)
         current = request.access.session_id
         return Reply({"sessions": [listed(session, current) for session in found]})
 
+    async def end_others(self, request: Request) -> Reply:
+        """End all sessions of the user but this one."""
+        access = request.access
+        await self.auth.accounts.logout_from_all(
+            access.user_id, request.caller, keep=access.session_id
+        )
+        return Reply(status=204)
+
     async def end(self, request: Request) -> Reply:
+        """End one of the user's sessions."""
         user_id = request.access.user_id
         await self.auth.accounts.logout(user_id, request.path["id"], request.caller)
         return Reply(status=204)
 
     async def factors(self, request: Request) -> Reply:
+        """The factors that the user has enrolled."""
         found = await self.auth.users.enrolments(request.access.user_id)
         return Reply({"factors": [enrolment(e) for e in found]})
 
     async def rename(self, request: Request) -> Reply:
+        """Give an enrolled factor another name."""
         user_id, label = request.access.user_id, request.body.label
         await self.auth.credentials.rename_factor(user_id, request.path["id"], label)
         return Reply(status=204)
 
     async def remove(self, request: Request) -> Reply:
+        """Remove a factor: other sessions end, this one gets new tokens."""
         session_id, caller = request.access.session_id, request.caller
         return Reply(
             await self.auth.credentials.remove_factor(session_id, request.path["id"], caller)
@@ -139,9 +163,11 @@ def listed(session: Session, current: str) -> dict[str, Any]:
         "id": session.id,
         "current": session.id == current,
         "created_at": session.created_at,
-        "refreshed_at": session.rotated_at,
+        "used_at": session.rotated_at,
         "expires_at": min(session.idle_at, session.expires_at),
         "amr": list(session.amr),
+        "delivery": session.delivery,
+        "device": device(session.user_agent),
         "address": session.address,
         "user_agent": session.user_agent,
     }

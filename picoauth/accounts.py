@@ -101,14 +101,16 @@ class Accounts:
         )
         await ended(self.auth, event, *await self.auth.sessions.end(session_id))
 
-    async def logout_from_all(self, user_id: str, caller: Caller) -> None:
-        """End every session; the epoch rises, so that logins under way come to nothing."""
+    async def logout_from_all(
+        self, user_id: str, caller: Caller, *, keep: str | None = None
+    ) -> None:
+        """End every session but `keep`; the epoch rises, so that logins under way come to nothing."""
 
         async def attempt() -> None:
             user = await self.auth.users.require(user_id)
-            event = SessionsEnded(at=self.auth.now(), user_id=user_id, kept=None, caller=caller)
+            event = SessionsEnded(at=self.auth.now(), user_id=user_id, kept=keep, caller=caller)
             rise = Statement(RISE, (user.id, user.epoch), rows=1)
-            await ended(self.auth, event, rise, *await self.ending(user))
+            await ended(self.auth, event, rise, *await self.ending(user, keep))
 
         await again(attempt)
 
@@ -156,5 +158,5 @@ class Accounts:
         attempts = [Attempt("", user=user.id, factor=name) for name in names]
         return [one for attempt in attempts for one in self.auth.limiter.succeeded(attempt)]
 
-    async def ending(self, user: User) -> Sequence[Statement]:
-        return await self.auth.sessions.end_all(user.id, keep=None, below_epoch=user.epoch + 1)
+    async def ending(self, user: User, keep: str | None = None) -> Sequence[Statement]:
+        return await self.auth.sessions.end_all(user.id, keep=keep, below_epoch=user.epoch + 1)

@@ -8,17 +8,22 @@ import re
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import is_dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 import click
 
-from picoauth.checks import Check
+from picoauth.checks import LEVELS, Check
 from picoauth.database import Database
+from picoauth.discovery import told
 from picoauth.endpoints import RESERVED
+from picoauth.errors import Problem
 from picoauth.factors import Factor
 from picoauth.jobs import Job
 from picoauth.mail import Mailer
 from picoauth.routes import EdgeRoute, Route
+from picoauth.samples import sample
+from picoauth.schemas import Schemas
 from picoauth.sessions import SessionStore
 from picoauth.throttle import Limiter
 
@@ -104,6 +109,10 @@ def malformed(hook: str, item: object) -> str | None:
         if name in members and not fits(members[name]):
             shown = " ".join(repr(members[name]).split())[:100]
             return f"has {WHOLE[hook]} whose `{name}` cannot be {shown}"
+    for name, sent in SENT.items():
+        reason = undescribed(members.get(name), sent=sent)
+        if reason is not None:
+            return f"has {WHOLE[hook]} whose `{name}` cannot be described ({reason})"
     return None
 
 
@@ -117,19 +126,70 @@ def is_path(value: object) -> bool:
     return len(set(names)) == len(names)
 
 
-def is_body(value: object) -> bool:
+def is_typed(value: object) -> bool:
     return value in (None, dict, str) or (isinstance(value, type) and is_dataclass(value))
+
+
+def is_answer(value: object) -> bool:
+    """One type, or a choice of dataclasses."""
+    choice = isinstance(value, UnionType) and all(map(is_dataclass, get_args(value)))
+    return choice or is_typed(value)
+
+
+def is_shown(value: object) -> bool:
+    """What `/openapi.json` can show."""
+    return value is None or is_json({"": value})
+
+
+def items(kind: type) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, list | tuple) and all(isinstance(one, kind) for one in value)
+    )
+
+
+def is_problem(value: Problem) -> bool:
+    return type(value.status) is int and text(value.code) and text(value.title)
+
+
+def text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def undescribed(kind: object, *, sent: bool) -> str | None:
+    """Why a type can neither be checked nor shown; else None."""
+    kinds = [one for one in get_args(kind) or (kind,) if is_dataclass(one)]
+    schemas = Schemas()
+    try:
+        for one in kinds:
+            schemas.of(one, sent=sent)
+            json.dumps([schemas.named, sample(one)])
+    except Exception as error:  # noqa: BLE001 - annotations are evaluated, and fail in any way
+        return told(error)
+    return None
 
 
 MEMBERS: Mapping[str, Callable[[Any], bool]] = {
     "method": lambda value: isinstance(value, str) and bool(re.fullmatch("[A-Z]+", value)),
     "path": is_path,
     "handler": callable,
-    "policy": lambda value: isinstance(value, str),
-    "body": is_body,
+    "policy": text,
+    "body": is_typed,
+    "known": is_typed,
+    "answer": is_answer,
+    "query": lambda value: is_json(value) and all(map(text, value.values())),
+    "accepts": items(str),
+    "also": items(int),
+    "problems": lambda value: items(Problem)(value) and all(map(is_problem, value)),
+    "status": lambda value: type(value) is int,
+    "media": text,
+    "summary": text,
+    "example": is_shown,
     "run": callable,
+    "level": lambda value: value in LEVELS,
     "every": lambda value: type(value) is int and value > 0,
 }
+SENT = {"body": True, "known": False, "answer": False}
+"""Members that are types; `sent` ones come from a client."""
 WHOLE = {"routes": "routes", "edge": "edge routes", "checks": "checks", "jobs": "jobs"}
 """Hooks whose items have such members, and what these are called."""
 

@@ -10,6 +10,7 @@ from picoauth.auth import Auth
 from picoauth.catalogue import Catalogue
 from picoauth.errors import ConfigError
 from picoauth.http import Asgi, Http, Receive, Scope, Send
+from picoauth.openapi import Description
 from picoauth.routes import Listener
 from picoauth.settings import Config
 from picoauth.views import Views
@@ -27,6 +28,7 @@ class Application:
             )
         catalogue = Catalogue(auth, endpoints.routes(self))
         self.edge, self.routes = catalogue.edge, catalogue.routes
+        self.description = Description(auth, catalogue.owned)
         by_key = {(route.method, route.path): route for route in self.edge}
         views = Views(auth, self.routes, self.edge)
         views.on("public")  # that of administration is made when it is asked

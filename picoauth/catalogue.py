@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from picoauth import edge
 from picoauth.errors import ConfigError
 from picoauth.policies import Policies
-from picoauth.routes import EdgeRoute, Guard, Request, Route
+from picoauth.routes import PARAMETER, AnyRoute, EdgeRoute, Guard, Request, Route
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -33,9 +32,21 @@ class Catalogue:
 
     def __init__(self, auth: Auth, ours: Sequence[Route]) -> None:
         self.auth = auth
-        self.edge, self.routes = self.registered(ours)
+        self.edges, self.routes = self.registered(ours)
 
-    def registered(self, ours: Sequence[Route]) -> tuple[Sequence[EdgeRoute], Sequence[Registered]]:
+    @property
+    def edge(self) -> Sequence[EdgeRoute]:
+        return [route for _, route in self.edges]
+
+    @property
+    def owned(self) -> Sequence[tuple[str, AnyRoute]]:
+        """Every route with whose it is, the kernel's first."""
+        behind = [(registered.owner, registered.route) for registered in self.routes]
+        return [*self.edges, *behind]
+
+    def registered(
+        self, ours: Sequence[Route]
+    ) -> tuple[Sequence[tuple[str, EdgeRoute]], Sequence[Registered]]:
         """Every route, checked. Raises ConfigError for a clash, or a policy nobody guards."""
         guards = self.guards()
         edges = [*owned("picoauth", edge.routes(self.auth)), *self.contributed("edge")]
@@ -49,7 +60,7 @@ class Catalogue:
                     "which nothing guards: name one that exists, or list the plugin that has it."
                 )
         found = [Registered(route, guards[route.policy], owner) for owner, route in routes]
-        return [route for _, route in edges], found
+        return edges, found
 
     def guards(self) -> dict[str, Guard]:
         """Who each policy lets in. Raises ConfigError for a plugin that would guard one of ours."""
@@ -91,7 +102,7 @@ def check_clashes(routes: Sequence[tuple[str, Route | EdgeRoute]]) -> None:
     """Two routes of one method and shape: `/a/{id}` and `/a/{name}` are the same to a client."""
     owners: dict[tuple[str, str], str] = {}
     for owner, route in routes:
-        key = (route.method, re.sub(r"\{\w+\}", "{}", route.path))
+        key = (route.method, PARAMETER.sub("{}", route.path))
         if key in owners:
             raise ConfigError(
                 f"{route.method} {route.path} is a route of {owners[key]} and of {owner}: "

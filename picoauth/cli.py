@@ -13,12 +13,14 @@ import click
 from picoauth import banner
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
+from picoauth.doctor_cli import doctor
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.hooks import Plugin
 from picoauth.keys_cli import keys
 from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
 from picoauth.tables import as_json
 from picoauth.template import first
@@ -223,6 +225,10 @@ def migrate(ctx: click.Context) -> None:
         count = len(statements)
         some = f"{count} migration{'' if count == 1 else 's'} applied"
         click.echo(f"{owner}: {some if count else 'up to date'}")
+
+
+cli.add_command(doctor)
+cli.add_command(new_plugin)
 
 
 def main(arguments: list[str] | None = None) -> None:

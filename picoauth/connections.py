@@ -127,7 +127,10 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         transport = self.writer.transport
-        if self.ended or transport.is_closing():
+        if self.ended:
+            return
+        if transport.is_closing():  # which reading doesn't see while a further request waits
+            self.abort()
             return
         self.writer.write(data)
         if transport.get_write_buffer_size():  # else the client keeps up

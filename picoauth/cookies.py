@@ -119,10 +119,14 @@ class Cookies:
         return session.idle_at < session.expires_at and session.idle_at - self.auth.now() < life / 2
 
     async def prolong(self, session: Session) -> Session:
-        """Move the idle end; whoever did so at the same time did the same."""
+        """Move the idle end; whoever did so at the same time did the same.
+
+        Stamped anew, since the secret is another one where the root secret was rotated.
+        """
         now = self.auth.now()
         idle_at, _ = self.settings.ends(now, session.delivery)
-        longer = replace(session, rotated_at=now, idle_at=min(idle_at, session.expires_at))
+        idle_at = min(idle_at, session.expires_at)
+        longer = self.stamped(replace(session, rotated_at=now, idle_at=idle_at))
         try:
             changing = await self.auth.sessions.change(longer, session.generation)
             async with undoing(self.auth.sessions, longer, session):

@@ -17,7 +17,10 @@ from picoauth.shapes import suggest
 GROUP = "picoauth.v1"
 """The entry-point group. A breaking change of the hooks is a new one."""
 REMEDY = "tell its authors, or remove it from `plugins`"
-COMMANDS = {"serve", "init", "plugins", "migrate", "users", "keys", "sessions", "doctor"}
+COMMANDS = {
+    *("serve", "init", "plugins", "migrate", "users", "keys", "sessions", "doctor"),
+    "new-plugin",
+}
 RESERVED = KERNEL | COMMANDS | {"picoauth"}
 """Names that no plugin may have: commands, settings, and the owner of the kernel's migrations."""
 

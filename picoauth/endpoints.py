@@ -5,42 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from picoauth import checks, oauth, published
+from picoauth import checks, oauth, published, replies, seen
 from picoauth.account import Account
-from picoauth.errors import AuthError
+from picoauth.errors import AuthError, Problem
 from picoauth.factors import Payload
 from picoauth.flows import Step
 from picoauth.policies import presented
+from picoauth.possible import TOKEN
 from picoauth.problems import (
-    BAD_REQUEST,
+    CROSS_SITE,
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
     INVALID_BODY,
-    INVALID_TOKEN,
     MORE_NEEDED,
     NOT_FOUND,
+    REFUSED,
     START_OVER,
-    TOKEN_EXPIRED,
-    TOKEN_MISSING,
-    TOO_MANY_ATTEMPTS,
     UNKNOWN_FACTOR,
 )
-from picoauth.routes import ANYTHING, Reply, Request, Route
+from picoauth.routes import ANYTHING, JSON, Reply, Request, Route
 from picoauth.sessions import Delivery, Session
 
 if TYPE_CHECKING:
     from picoauth.app import Application
     from picoauth.auth import Auth
 
-TOKEN = (TOKEN_MISSING, INVALID_TOKEN, TOKEN_EXPIRED)
-LOGIN = (
-    UNKNOWN_FACTOR,
-    FACTOR_OUT_OF_PLACE,
-    FLOW_ENDED,
-    MORE_NEEDED,
-    START_OVER,
-    TOO_MANY_ATTEMPTS,
-)
+BEGIN = (UNKNOWN_FACTOR, FACTOR_OUT_OF_PLACE, FLOW_ENDED, START_OVER, REFUSED)
+CACHED = {"Cache-Control": "public, max-age=300"}
 RESERVED = frozenset({"factor", "flow", "session", "remember"})
 
 
@@ -52,6 +43,7 @@ def routes(app: Application) -> Sequence[Route]:
         *Entrance(auth).routes(),
         *Account(auth).routes(),
         *oauth.routes(auth),
+        seen.route(auth),
     ]
 
 
@@ -63,12 +55,26 @@ class Server:
         self.auth = app.auth
 
     def routes(self) -> Sequence[Route]:
+        def get(path: str, handler: Any, answer: type, **more: Any) -> Route:
+            return Route(
+                method="GET", path=path, handler=handler, policy="public", answer=answer, **more
+            )
+
+        query = {"check": "`ready`, or the name of a check: 503 if that fails."}
         return [
-            Route(method="GET", path="/health-check", handler=self.health, policy="public"),
+            get(
+                "/health-check",
+                self.health,
+                replies.Health,
+                query=query,
+                also=(503,),
+                problems=(NOT_FOUND,),
+            ),
+            get("/openapi.json", self.openapi, dict),
         ]
 
     async def health(self, request: Request) -> Reply:
-        """Alive: 200, with what is wrong by check. `?check=NAME`, or `ready`: 503 if that fails."""
+        """Alive: 200, with what is wrong by check."""
         live = [check for check in self.auth.checks if check.live]
         asked = request.query.get("check")
         if asked not in (None, "ready", *(check.name for check in live)):
@@ -79,6 +85,11 @@ class Server:
         body = {"status": "ok" if ready else "degraded", "ready": ready, "problems": wrong}
         return Reply(body, 503 if failing else 200)
 
+    async def openapi(self, request: Request) -> Reply:
+        """This description of every route that is on."""
+        headers = {"Content-Type": JSON, **CACHED}
+        return Reply(self.app.description.on(request.listener), headers=headers)
+
 
 class Entrance:
     """Logging in, proving afresh, refreshing, logging out."""
@@ -88,80 +99,96 @@ class Entrance:
 
     def routes(self) -> Sequence[Route]:
         starter = next(factor for factor in self.auth.factors.values() if factor.starts)
-        example = dict(starter.example)
+        factors = self.auth.factors.values()
+        wrong = [problem for each in factors for problem in (each.refused, *each.problems)]
 
-        def flow(path: str, handler: Any, policy: str) -> Route:
+        def flow(path: str, handler: Any, policy: str, answer: Any, *more: Problem) -> Route:
             return Route(
                 method="POST",
                 path=path,
                 handler=handler,
                 policy=policy,
                 body=dict,
-                problems=LOGIN,
-                example=example,
+                known=replies.Step,
+                answer=answer,
+                problems=(*BEGIN, *wrong, *more),
+                example=dict(starter.example),
             )
 
+        def post(path: str, handler: Any, policy: str, **more: Any) -> Route:
+            return Route(method="POST", path=path, handler=handler, policy=policy, **more)
+
+        token = {"body": str, "accepts": (ANYTHING,), "example": replies.REFRESH}
+        ended = (*TOKEN, REFUSED)
         return [
-            flow("/auth/login/begin", self.begin, "flow"),
-            flow("/auth/login", self.login, "flow"),
-            flow("/auth/stepup/begin", self.begin_stepup, "session"),
-            flow("/auth/stepup", self.stepup, "session"),
-            Route(
-                method="POST",
-                path="/jwt/refresh",
-                handler=self.refresh,
-                policy="public",
-                body=str,
-                accepts=(ANYTHING,),
-                problems=TOKEN,
+            flow("/auth/login/begin", self.begin, "flow", replies.Begun),
+            flow("/auth/login", self.login, "flow", replies.Handed, MORE_NEEDED, CROSS_SITE),
+            flow("/auth/stepup/begin", self.begin_stepup, "session", replies.Begun),
+            flow(
+                "/auth/stepup",
+                self.stepup,
+                "session",
+                replies.AccessToken | replies.Identity,
+                MORE_NEEDED,
             ),
-            Route(
-                method="POST",
-                path="/auth/session/refresh",
-                handler=self.prolong,
-                policy="session",
+            post(
+                "/jwt/refresh",
+                self.refresh,
+                "public",
+                **token,
+                answer=replies.Tokens,
+                problems=ended,
             ),
-            Route(method="POST", path="/auth/logout", handler=self.logout, policy="session"),
-            Route(
-                method="POST",
-                path="/auth/logout_from_all",
-                handler=self.logout_from_all,
-                policy="session",
+            post("/auth/session/refresh", self.prolong, "session", answer=replies.Identity),
+            post("/auth/logout", self.logout, "session", status=204, problems=(NOT_FOUND,)),
+            post(
+                "/auth/logout_from_all",
+                self.logout_from_all,
+                "session",
+                status=204,
+                problems=(NOT_FOUND,),
             ),
         ]
 
     async def begin(self, request: Request) -> Reply:
+        """Begin a login with a factor that asks something first."""
         return Reply(await self.auth.logins.begin(self.one(request)))
 
     async def login(self, request: Request) -> Reply:
+        """Log in, or go one step further."""
         return Reply(await self.auth.logins.login(self.step(request)))
 
     async def begin_stepup(self, request: Request) -> Reply:
+        """Begin to prove oneself afresh with a factor that asks something first."""
         session = await self.auth.credentials.session(request.access.session_id)
         return Reply(await self.auth.logins.begin(self.one(request, session)))
 
     async def stepup(self, request: Request) -> Reply:
+        """Prove oneself afresh, for what needs that."""
         session = await self.auth.credentials.session(request.access.session_id)
         return Reply(await self.auth.logins.stepup(self.step(request), session))
 
     async def refresh(self, request: Request) -> Reply:
+        """Get new tokens for a refresh token, which comes as bearer or as the body."""
         token = presented(request.headers.get("authorization"), request.body)
         return Reply(await self.auth.grants.refresh(token, request.caller))
 
     async def prolong(self, request: Request) -> Reply:
-        """Move the idle end of a session that is kept in a cookie."""
-        if not request.access.by_cookie:
-            raise AuthError(BAD_REQUEST, "A session without a cookie is renewed by /jwt/refresh.")
+        """Move the idle end of a session that is kept in a cookie; answers who is logged in."""
+        if not request.access.by_cookie:  # tokens have their own way, and nothing is lost
+            return Reply(request.access.claims)
         session = await self.auth.credentials.session(request.access.session_id)
         access = await self.auth.cookies.access(await self.auth.cookies.prolong(session))
         return Reply(access.claims)
 
     async def logout(self, request: Request) -> Reply:
+        """End this session."""
         access = request.access
         await self.auth.accounts.logout(access.user_id, access.session_id, request.caller)
         return Reply(status=204)
 
     async def logout_from_all(self, request: Request) -> Reply:
+        """End every session of the user."""
         await self.auth.accounts.logout_from_all(request.access.user_id, request.caller)
         return Reply(status=204)
 

@@ -73,6 +73,8 @@ class Factor(ABC):
     """Serves as a second factor, but being enrolled makes none necessary (recovery codes)."""
     refused: ClassVar[Problem] = PROOF_REFUSED
     """The one answer to every wrong proof, whoever the user is (P-8)."""
+    problems: ClassVar[Sequence[Problem]] = ()
+    """Further refusals: of payloads that are none, for instance."""
     example: ClassVar[Payload] = {}
     """A payload for `/openapi.json` and the first run."""
 

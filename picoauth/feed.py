@@ -100,19 +100,23 @@ class Feed:
             async with asyncio.timeout(self.beat):
                 return await stream.get()
         except TimeoutError:
-            return self.sign({})
+            return self.news({})
 
     def push(self, ended: Ended) -> None:
         """Tell every stream what just happened."""
-        try:
-            document = self.sign(ended) if self.streams else None
-        except AuthError:  # from now on a secret signs, which nobody else may know
-            document = None
+        document = self.news(ended) if self.streams else None
         for stream in list(self.streams):
             if document is None or stream.full():
                 self.cut(stream)
             else:
                 stream.put_nowait(document)
+
+    def news(self, ended: Ended) -> str | None:
+        """What just happened, signed; None once a secret signs, which nobody else may know."""
+        try:
+            return self.sign(ended)
+        except AuthError:
+            return None
 
     async def look(self) -> None:
         """Tell every stream where the keys in force are others than before."""

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from picoauth.errors import AuthError
-from picoauth.problems import INVALID_EMAIL, INVALID_URL, INVALID_USERNAME
+from picoauth.problems import INVALID_BODY, INVALID_EMAIL, INVALID_URL, INVALID_USERNAME
 
 LONGEST_USERNAME = 64
 """Code points."""
 LONGEST_EMAIL = 254
 """Octets (RFC 3696, erratum 1690)."""
 LONGEST_URL = 2048
+LONGEST_OTHER = 2048
+"""Code points of a kind that is a plugin's, such as a name in a directory."""
 LONGEST_HOST = 253
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 DEVIANT = frozenset("ßẞς\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
@@ -43,7 +45,7 @@ def canonical(kind: str, text: str) -> str:
     Lengths are looked at first: folding 64 KiB of text would take a second.
     """
     form = {"username": canonical_username, "email": canonical_email, "url": canonical_url}
-    return form.get(kind, folded)(text)
+    return form.get(kind, canonical_other)(text)
 
 
 def canonical_username(text: str) -> str:
@@ -94,6 +96,12 @@ def canonical_url(text: str) -> str:
     shown = "" if port in (None, PORTS[parts.scheme]) else f":{port}"
     query = f"?{parts.query}" if parts.query else ""
     return f"{parts.scheme}://{host}{shown}{parts.path or '/'}{query}"
+
+
+def canonical_other(text: str) -> str:
+    if len(text) > LONGEST_OTHER:
+        raise AuthError(INVALID_BODY, f"an identifier has at most {LONGEST_OTHER} characters")
+    return folded(text)
 
 
 def canonical_host(text: str) -> str:

@@ -62,9 +62,9 @@ def brought(path: Path, random: Callable[[int], bytes]) -> Material:
     Without one, its id is its thumbprint (RFC 7638). Raises ConfigError for what is no
     private key, is encrypted, too short, or open to other users.
     """
-    check_mode(path)
     try:
         text = path.read_bytes()
+        check_mode(path)
         private, members = from_jwk(text) if text.lstrip()[:1] == b"{" else (from_pem(text), {})
         algorithm, raw = told(private, members)
     except OSError as error:
@@ -98,6 +98,11 @@ def from_jwk(text: bytes) -> tuple[Any, Mapping[str, Any]]:
     private = key.raw_value if isinstance(key, OctKey) else key.private_key
     if private is None:
         raise ValueError("has the public part of a key: bring the private one")
+    if (
+        isinstance(key, OKPKey)
+        and parse("EdDSA", key.as_pem(private=True)).thumbprint() != key.thumbprint()
+    ):
+        raise unreadable()  # its public part is another key's, by which nobody could verify
     return private, members
 
 

@@ -9,6 +9,7 @@ from picoauth.database import Statement
 from picoauth.errors import ConfigError, Conflict
 from picoauth.events import SigningKeyAdded, SigningKeyRetired
 from picoauth.keymaterial import Material, made
+from picoauth.keys import AFTER
 from picoauth.shapes import suggest
 
 if TYPE_CHECKING:
@@ -16,7 +17,20 @@ if TYPE_CHECKING:
 
 THERE = "id = ?"
 WAITING = "id = ? or (signs_at > ? and retires_at is null)"
-USABLE = "id <> ? and signs_at <= ? and retires_at is null"
+
+# It signs, or will do so from when on another one no longer does.
+USABLE = f"""
+    id <> ? and retires_at is null and (signs_at <= ? or exists (
+        select 1 from signing_keys old
+         where old.id <> ? and old.signs_at <= ? and old.retires_at >= signing_keys.signs_at + {AFTER}
+    ))
+"""
+
+# Whatever a clock says, that time is over. Only the name is kept: it is taken for ever.
+RETIRE = """
+    update signing_keys set retires_at = 0, sealed = x''
+     where id = ? and (retires_at is null or retires_at > 0)
+"""
 
 
 class Keyring:
@@ -48,6 +62,8 @@ class Keyring:
         try:
             await self.auth.events.commit(self.added(new, signs_at), replace(adding, rows=1), *rest)
         except Conflict as conflict:
+            if conflict.index:  # something that a plugin adds
+                raise
             raise await self.refused(new) from conflict
         await self.keys.refresh()
         return signs_at
@@ -59,9 +75,10 @@ class Keyring:
         )
 
     async def refused(self, new: Material) -> ConfigError:
-        sql = "select 1 from signing_keys where id = ?"
-        if await self.auth.database.read(sql, (new.id,)):
-            return ConfigError(f"The key {new.id} is here already: bring another one.")
+        sql = "select retires_at from signing_keys where id = ?"
+        if rows := await self.auth.database.read(sql, (new.id,)):
+            what = "was retired" if rows == [(0,)] else "is here already"
+            return ConfigError(f"The key {new.id} {what}: bring another one.")
         return ConfigError(
             "A key waits already until everybody knows it: wait until it signs, "
             "which `picoauth keys list` shows, or add --now to let the new one sign at once."
@@ -71,14 +88,14 @@ class Keyring:
         """Accept nothing that this key signed, from now on. Raises ConfigError.
 
         Another one signs at once where none could, so that logging in goes on.
+        Raises Conflict where someone else has just retired it.
         """
         await self.keys.refresh()
         if key_id not in self.keys.active:
             near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
             raise ConfigError(f"There is no key {key_id}{near}")
         now, new = self.auth.now(), self.made()
-        sql = "delete from signing_keys where id = ?"
         event = SigningKeyRetired(at=now, user_id=None, key_id=key_id)
-        adding = self.keys.adding(new, now, USABLE, key_id, now)
-        await self.auth.events.commit(event, *adding, Statement(sql, (key_id,)))
+        adding = self.keys.adding(new, now, USABLE, key_id, now, key_id, now)
+        await self.auth.events.commit(event, Statement(RETIRE, (key_id,), rows=1), *adding)
         await self.keys.refresh()

@@ -11,6 +11,7 @@ from joserfc.jwk import Key
 from joserfc.util import json_b64encode
 
 from picoauth.database import Database, Row, Statement
+from picoauth.errors import Unavailable
 from picoauth.keymaterial import Material, made, parse
 from picoauth.secrets import Place, Secrets
 from picoauth.settings import LONGEST_ACCESS, TokenSettings
@@ -18,11 +19,13 @@ from picoauth.settings import LONGEST_ACCESS, TokenSettings
 TYPE = "at+jwt"
 MARGIN = 60
 """Seconds that a key is still accepted after the last token that it can have signed."""
+AFTER = LONGEST_ACCESS + MARGIN
+"""Seconds that a key is still accepted after the next one began to sign."""
 
 ACTIVE = """
     select id, algorithm, created_at, signs_at, retires_at, sealed from signing_keys
      where retires_at is null or retires_at > ?
-     order by retires_at is null, signs_at, created_at, id
+     order by retires_at is null, retires_at, signs_at, created_at, id
 """
 
 ADD = """
@@ -32,13 +35,16 @@ ADD = """
 # One that still waits has signed nothing: it goes at once, and never gets to sign.
 DROP = """
     delete from signing_keys
-     where signs_at > ? and id <> ? and exists (select 1 from signing_keys where id = ?)
+     where signs_at > ? and retires_at is null
+       and id <> ? and exists (select 1 from signing_keys where id = ?)
 """
 
-# The tokens of the old ones are good until their end, whatever their life was set to.
+# The tokens of the old ones are good until their end, whatever their life was set to. Also of
+# those that one superseded which is dropped now: its time had not come, so they still sign.
 SUPERSEDE = """
     update signing_keys set retires_at = ?
-     where retires_at is null and id <> ? and exists (select 1 from signing_keys where id = ?)
+     where (retires_at is null or retires_at > ?)
+       and id <> ? and exists (select 1 from signing_keys where id = ?)
 """
 
 
@@ -98,8 +104,13 @@ class Keys:
 
     @property
     def signing(self) -> SigningKey:
-        """The one that no other supersedes; while it still waits, the one before it."""
+        """The one that no other supersedes; while it still waits, the one before it.
+
+        Raises Unavailable where all that are left are sealed under a secret of other processes.
+        """
         keys, now = list(self.active.values()), self.now()
+        if not keys:
+            raise Unavailable("no signing key can be opened")
         due = [key for key in keys if key.signs_at <= now]
         return (due or keys)[-1]
 
@@ -121,8 +132,13 @@ class Keys:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Load keys that are new, and drop those that are gone or retired."""
+        """Load keys that are new, and drop those that are gone or retired: the latter in any case.
+
+        Raises ConfigError for a new one that the root secret does not open.
+        """
         rows = await self.database.read(ACTIVE, (self.now(),))
+        here = {row[0] for row in rows}
+        self.active = {key_id: key for key_id, key in self.active.items() if key_id in here}
         self.active = {row[0]: self.known(row) for row in rows}
         self.by_header = {key.encoded_header: key for key in self.active.values()}
 
@@ -143,14 +159,14 @@ class Keys:
     ) -> Sequence[Statement]:
         """Add a key, unless there is one of which this is true; it supersedes all others."""
         sealed = self.secrets.seal(place(new.id, new.algorithm), new.raw)
-        retires_at = signs_at + LONGEST_ACCESS + MARGIN
-        row = (new.id, new.algorithm, self.now(), signs_at, sealed)
+        now = self.now()
+        row = (new.id, new.algorithm, now, signs_at, sealed)
         return [
             Statement(
                 f"{ADD} where not exists (select 1 from signing_keys where {unless})", (*row, *args)
             ),
-            Statement(DROP, (self.now(), new.id, new.id)),
-            Statement(SUPERSEDE, (retires_at, new.id, new.id)),
+            Statement(DROP, (now, new.id, new.id)),
+            Statement(SUPERSEDE, (signs_at + AFTER, now + AFTER, new.id, new.id)),
         ]
 
     def published(self) -> dict[str, Any]:
@@ -164,5 +180,9 @@ def place(key_id: str, algorithm: str) -> Place:
 
 
 def cleaning(now: int) -> Statement:
-    """What signs and verifies no more is erased; an hour late, for clocks that lag."""
-    return Statement("delete from signing_keys where retires_at < ?", (now - 3600,))
+    """What signs and verifies no more is erased; an hour late, for clocks that lag.
+
+    The names of those that an operator retired stay, so that none of them ever comes back.
+    """
+    sql = "delete from signing_keys where retires_at < ? and retires_at > 0"
+    return Statement(sql, (now - 3600,))

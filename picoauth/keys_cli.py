@@ -85,7 +85,7 @@ def add(ctx: click.Context, found: Callable[[Keyring], Material], *, at_once: bo
     click.echo(f"The key {key_id} signs from {'now' if at_once else moment(signs_at)} on.")
 
 
-@keys.command()
+@keys.command(context_settings={"ignore_unknown_options": True})  # an id may begin with a dash
 @click.argument("key")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context

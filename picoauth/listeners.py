@@ -108,12 +108,17 @@ def adopted(descriptor: int, stack: ExitStack) -> socket.socket:
 def made(address: str, bind: Bind, stack: ExitStack) -> socket.socket:
     if address.startswith("unix:") and "\0" not in address and address != "unix:":
         return unix(Path(address[5:]), bind.socket_mode, bind.socket_group, stack)
-    numeric = TCP.fullmatch(address)
-    if numeric and int(numeric["port"]) <= HIGHEST_PORT:
-        return tcp(address, numeric["host"].strip("[]"), int(numeric["port"]), stack)
-    raise ConfigError(
-        f"bind: {address!r} is no address: write unix:/path/to.sock or tcp:127.0.0.1:8100."
-    )
+    return tcp(address, *numeric(address), stack)
+
+
+def numeric(address: str) -> tuple[str, int]:
+    """Host and port of a `tcp:` address. Raises ConfigError."""
+    found = TCP.fullmatch(address)
+    if not found or int(found["port"]) > HIGHEST_PORT:
+        raise ConfigError(
+            f"bind: {address!r} is no address: write unix:/path/to.sock or tcp:127.0.0.1:8100."
+        )
+    return found["host"].strip("[]"), int(found["port"])
 
 
 def tcp(address: str, host: str, port: int, stack: ExitStack) -> socket.socket:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from picoauth.errors import AuthError, Denied, Problem
-from picoauth.problems import INVALID_BODY, INVALID_CLIENT
+from picoauth import replies
+from picoauth.errors import AuthError, Denied
+from picoauth.problems import INVALID_BODY
 from picoauth.routes import FORM, Handler, Reply, Request, Route
 from picoauth.sessions import Session
 from picoauth.tokens import Access, Refresh
@@ -16,28 +17,25 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 
-EXAMPLE = {"token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOi…"}
-
-
 def routes(auth: Auth) -> Sequence[Route]:
     oauth = OAuth(auth)
 
-    def route(path: str, handler: Handler, policy: str, *problems: Problem) -> Route:
+    def route(path: str, handler: Handler, policy: str, answer: type | None) -> Route:
         return Route(
             method="POST",
             path=path,
             handler=handler,
             policy=policy,
             body=dict,
+            known=replies.Token,
             accepts=(FORM,),
+            answer=answer,
             errors="oauth",
-            problems=problems,
-            example=EXAMPLE,
         )
 
     return [
-        route("/oauth/introspect", oauth.introspect, "resource_server", INVALID_CLIENT),
-        route("/oauth/revoke", oauth.revoke, "public"),
+        route("/oauth/introspect", oauth.introspect, "resource_server", replies.Introspection),
+        route("/oauth/revoke", oauth.revoke, "public", None),
     ]
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from picoauth import replies
 from picoauth.problems import NOT_FOUND
-from picoauth.routes import Reply, Request, Route
+from picoauth.routes import Handler, Reply, Request, Route
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-JWKS = {"Cache-Control": "public, max-age=300"}
+JWKS = 300
+"""Seconds for which the key set may be kept, where half of `key_overlap` is not less."""
 DOCUMENT = {"Content-Type": "application/jwt", "Cache-Control": "public, max-age=1"}
 STREAM = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 """The latter tells nginx to pass events on as they come."""
 
 
 def routes(auth: Auth) -> Sequence[Route]:
+    def get(path: str, handler: Handler, **more: Any) -> Route:
+        return Route(method="GET", path=path, handler=handler, policy="public", **more)
+
     async def jwks(_: Request) -> Reply:
         """The keys by which access tokens are verified (RFC 7517)."""
-        return Reply(auth.keys.published(), headers=JWKS)
+        kept = min(JWKS, auth.keys.overlap // 2)  # who keeps it knows each key before it signs
+        headers = {"Cache-Control": f"public, max-age={kept}"}
+        return Reply(auth.keys.published(), headers=headers)
 
     async def document(_: Request) -> Reply:
         """The sessions that ended, as a signed token; 404 under HS256."""
@@ -31,20 +38,9 @@ def routes(auth: Auth) -> Sequence[Route]:
         return Reply(auth.feed.open(), headers=STREAM)
 
     revocations = "/.well-known/picoauth/revocations"
+    ended: dict[str, Any] = {"answer": str, "problems": (NOT_FOUND,)}
     return [
-        Route(method="GET", path="/.well-known/jwks.json", handler=jwks, policy="public"),
-        Route(
-            method="GET",
-            path=revocations,
-            handler=document,
-            policy="public",
-            problems=(NOT_FOUND,),
-        ),
-        Route(
-            method="GET",
-            path=f"{revocations}/stream",
-            handler=stream,
-            policy="public",
-            problems=(NOT_FOUND,),
-        ),
+        get("/.well-known/jwks.json", jwks, answer=replies.KeySet),
+        get(revocations, document, media="application/jwt", **ended),
+        get(f"{revocations}/stream", stream, media="text/event-stream", **ended),
     ]

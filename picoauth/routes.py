@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Any, Literal
 
 from picoauth.errors import Denied, Problem
@@ -15,6 +17,8 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 ANYTHING = "*/*"
 """`Route.accepts` of a body that is one text, whatever the client calls it."""
+PARAMETER = re.compile(r"\{(\w+)\}")
+"""In a path."""
 
 Listener = Literal["public", "admin"]
 
@@ -35,6 +39,8 @@ class Request:
     body: Any = None
     principal: Any = None
     """Whom the policy let in: an `Access` for `session` and `fresh`."""
+    peer: str | None = None
+    """Who connected, which may be a proxy: an address, or None for a unix socket."""
 
     @property
     def access(self) -> Access:
@@ -63,23 +69,42 @@ Guard = Callable[[Request], Awaitable[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Route:
-    """One path and method. Without a policy that somebody guards it does not register."""
+class Declared:
+    """What a route tells of itself: from this `/openapi.json` is made."""
 
     method: str
     path: str
-    handler: Handler
-    policy: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that may follow the path, each with what it is for."""
     body: type | None = None
     """A dataclass of `described` members; `dict` for any object; `str` for a text; or nothing (`{}`)."""
+    known: type | None = None
+    """Of a `dict`: the members that it may have among others, as a dataclass."""
     accepts: Sequence[str] = (JSON,)
-    listener: Listener = "public"
     status: int = 200
+    also: Sequence[int] = ()
+    """Further statuses of the same answer."""
+    answer: type | UnionType | None = None
+    """A dataclass of `described` members, which others may join, or several; `dict`; `str`; None tells nothing."""
+    media: str = JSON
+    """Content type of the answer."""
     problems: Sequence[Problem] = ()
+    """Those that are special to this route; who declares `token_missing` takes a bearer token."""
+    summary: str = ""
+    """One sentence; the first of the handler's docstring by default."""
+    example: Any = field(default_factory=dict)
+    """A body; that of the members' examples by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route(Declared):
+    """One path and method. Without a policy that somebody guards it does not register."""
+
+    handler: Handler
+    policy: str
+    listener: Listener = "public"
     errors: Literal["problem", "oauth"] = "problem"
     """How refusals are written: as problem details, or as OAuth's (RFC 6749, section 5.2)."""
-    summary: str = ""
-    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +128,13 @@ class EdgeReply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeRoute:
+class EdgeRoute(Declared):
     """A path that an application asks on every request, answered as plain ASGI.
 
     The path is compared as a whole: it has no parameters. No policy guards it, and no limiter.
     """
 
-    method: str
-    path: str
     handler: Callable[[EdgeRequest], Awaitable[EdgeReply]]
+
+
+AnyRoute = Route | EdgeRoute

@@ -99,11 +99,16 @@ def load(config: Config, random: Random) -> Secrets:
 
     Raises ConfigError for a secret that is missing, short, weak or open to others.
     """
-    sources = config.secret or (Secret(f"file {config.base / 'picoauth.secret'}"),)
-    make(sources[0].path, config, random)
-    for source in sources:
+    listed = sources(config)
+    make(listed[0].path, config, random)
+    for source in listed:
         check_mode(source.path)
-    return Secrets([checked(source) for source in sources], random)
+    return Secrets([checked(source) for source in listed], random)
+
+
+def sources(config: Config) -> Sequence[Secret]:
+    """Where the root secrets are, newest first."""
+    return config.secret or (Secret(f"file {config.base / 'picoauth.secret'}"),)
 
 
 def make(path: Path | None, config: Config, random: Random) -> None:

@@ -17,6 +17,7 @@ Seconds = NewType("Seconds", int)
 """A span of time: a whole number of seconds, or in TOML also "10m", "24h", "14d"."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SPAN = "([0-9]{1,9})([smhd])"
 LONGEST = 10 * 365 * 86400
 """Seconds of the longest span that means anything."""
 KINDS: Mapping[Any, str] = {bool: "true or false", int: "a whole number", str: "a text"}
@@ -30,13 +31,21 @@ def described(
     most: int | None = None,
     check: Callable[[Any], None] | None = None,
     each: Callable[[Any], None] | None = None,
+    example: Any = None,
 ) -> Any:
-    """A dataclass field with its documentation and its bounds.
+    """A dataclass field with its documentation, its bounds and an example.
 
     `least` and `most` bound a number, the length of a text in code points, or of a list;
     `check` raises ValueError with what is wrong ("must be ..."), `each` does so for one item.
     """
-    metadata = {"text": text, "least": least, "most": most, "check": check, "each": each}
+    metadata = {
+        "text": text,
+        "least": least,
+        "most": most,
+        "check": check,
+        "each": each,
+        "example": example,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -174,7 +183,7 @@ def amount(kind: Any, value: Any, bound: str, number: int) -> str:
 
 def seconds(value: object) -> Seconds:
     """Read a span of time. Raises ValueError."""
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value) if isinstance(value, str) else None
+    match = re.fullmatch(SPAN, value) if isinstance(value, str) else None
     if match is None and type(value) is not int:
         raise ValueError('must be a number of seconds, or a text such as "10m", "24h" or "14d"')
     span = int(match[1]) * UNITS[match[2]] if match else cast("int", value)

@@ -30,11 +30,7 @@ REMEDIES = {
 
 def unix(path: Path, mode: int, group: str | None, stack: ExitStack) -> socket.socket:
     """Listen on a path; the file is there as long as `stack` is open. Raises ConfigError."""
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise ConfigError(
-            f"bind: unix:{path} is longer than {LONGEST_PATH} bytes, which no socket may be: "
-            "choose a shorter path."
-        )
+    check_length(path)
     gid = group_id(group)
     stack.enter_context(locked(path))
     remove_stale(path)
@@ -48,6 +44,14 @@ def unix(path: Path, mode: int, group: str | None, stack: ExitStack) -> socket.s
     except OSError as error:
         raise ConfigError(f"bind: unix:{path} {reason(error)}") from error
     return sock
+
+
+def check_length(path: Path) -> None:
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ConfigError(
+            f"bind: unix:{path} is longer than {LONGEST_PATH} bytes, which no socket may be: "
+            "choose a shorter path."
+        )
 
 
 def bind_privately(sock: socket.socket, path: Path) -> None:
@@ -99,9 +103,7 @@ def remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ConfigError(
-            f"bind: {path} exists and is no socket: move it away, or choose another path."
-        )
+        raise no_socket(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -114,6 +116,12 @@ def remove_stale(path: Path) -> None:
         except OSError as error:
             raise ConfigError(f"bind: unix:{path} {reason(error)}") from error
     raise live(path)
+
+
+def no_socket(path: Path) -> ConfigError:
+    return ConfigError(
+        f"bind: {path} exists and is no socket: move it away, or choose another path."
+    )
 
 
 def live(path: Path) -> ConfigError:

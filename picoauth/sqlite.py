@@ -22,6 +22,7 @@ PAUSE = 0.01
 """Seconds between two tries to open a file that another process is just making."""
 
 LOCKED = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
+UNWRITABLE = frozenset((sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN))
 # Primary result codes that tell of the file or its lock, not of the statement.
 TRANSIENT = LOCKED | {
     sqlite3.SQLITE_FULL,
@@ -104,11 +105,11 @@ def code(error: BaseException) -> int:
 
 
 def unopened(path: Path, error: sqlite3.Error) -> ConfigError:
-    remedy = (
-        "Stop what holds it, or try again."
-        if code(error) in LOCKED
-        else "Put a backup in its place, or name another file as `database`."
-    )
+    remedy = "Put a backup in its place, or name another file as `database`."
+    if code(error) in LOCKED:
+        remedy = "Stop what holds it, or try again."
+    elif code(error) in UNWRITABLE:
+        remedy = "Let this user write its folder, since SQLite makes files beside it."
     return ConfigError(f"{path} cannot be opened as a database: {error}. {remedy}")
 
 

@@ -109,6 +109,7 @@ def incoming(scope: Any, path: dict[str, str]) -> Request:
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         path=path,
         query=quart.request.args,
+        peer=scope["client"][0] or None if scope.get("client") else None,
     )
 
 
@@ -125,6 +126,7 @@ def streaming(reply: Reply) -> quart.Response:
     """However long it takes, which Quart would cut off without a word after a minute."""
     body = b"" if quart.request.method == "HEAD" else reply.body
     made = quart.Response(body, reply.status, dict(reply.headers))
+    made.headers.remove("Content-Length")  # that of HEAD's empty body: nobody knows the true one
     made.timeout = None
     return made
 

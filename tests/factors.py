@@ -29,15 +29,18 @@ from picoauth import (
     described,
     hookimpl,
     problems,
+    replies,
 )
 from picoauth.testing import PASSWORD, Ceremony, Server, Someone
+
+ENROLLING = (problems.START_OVER, problems.NOT_FOUND, problems.REFUSED)
 
 
 @dataclass(frozen=True)
 class NewCode:
     """A code that will be accepted once."""
 
-    code: str = described("The code.")
+    code: str = described("The code.", example="123456")
 
 
 class CodeFactor(Factor):
@@ -101,8 +104,17 @@ class CodePlugin(Plugin[NoSettings]):
     @hookimpl
     def routes(self) -> Sequence[Route]:
         path = f"/{self.name}/enrol"
-        enrol = Route(method="POST", path=path, handler=self.enrol, policy="fresh", body=NewCode)
-        return [enrol]
+        return [
+            Route(
+                method="POST",
+                path=path,
+                handler=self.enrol,
+                policy="fresh",
+                body=NewCode,
+                answer=replies.Tokens,
+                problems=ENROLLING,
+            )
+        ]
 
     async def enrol(self, request: Request) -> Reply:
         enrolment = self.auth.users.enrolment(request.access.user_id, self.name)
@@ -154,8 +166,16 @@ class KeyPlugin(Plugin[NoSettings]):
 
     @hookimpl
     def routes(self) -> Sequence[Route]:
-        enrol = Route(method="POST", path="/key/enrol", handler=self.enrol, policy="fresh")
-        return [enrol]
+        return [
+            Route(
+                method="POST",
+                path="/key/enrol",
+                handler=self.enrol,
+                policy="fresh",
+                answer=replies.Tokens,
+                problems=ENROLLING,
+            )
+        ]
 
     async def enrol(self, request: Request) -> Reply:
         access = request.access

@@ -1,9 +1,9 @@
-"""Every route of the kernel and of the password plugin, asked as every principal."""
+"""Every route of the kernel, asked as every principal."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +29,13 @@ from picoauth import (
 from picoauth.testing import Ceremony, Server, Someone, serving
 from picoauth.testing.contracts import AccessContract
 from picoauth.testing.contracts.access import (
-    BODIES,
     EDGE,
     LET_IN,
     POLICIES,
     PRINCIPALS,
     THINGS,
     Table,
+    with_principal,
 )
 from tests.factors import CEREMONIES, PLUGINS
 from tests.mutants import fails, run
@@ -43,7 +43,7 @@ from tests.mutants import fails, run
 
 @pytest.fixture
 def picoauth_settings() -> str:
-    return 'plugins = ["pin", "password", "code", "spare", "key", "link"]'
+    return 'plugins = ["pin", "code", "spare", "key", "link"]'
 
 
 @pytest.fixture
@@ -57,11 +57,7 @@ def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
 
 
 class TestAccess(AccessContract):
-    """Nothing but what is named here and in the kit is open to all."""
-
-    @pytest.fixture
-    def open_routes(self) -> Collection[str]:
-        return {"POST /auth/register"}
+    """Nothing but what is named in the kit is open to all."""
 
 
 # What the table finds
@@ -117,6 +113,24 @@ class Shameless(NotesPlugin):
         return [replace(route, policy="public") for route in super().routes()]
 
 
+class Welcoming(NotesPlugin):
+    """Has a policy of its own that lets everybody in."""
+
+    @hookimpl
+    def guards(self) -> Mapping[str, Guard]:
+        return {**super().guards(), "everybody": self.everybody}
+
+    async def everybody(self, _: Request) -> Any:
+        return "everybody"
+
+    @hookimpl
+    def routes(self) -> Sequence[Route]:
+        return [
+            replace(route, policy="everybody") if route.method == "POST" else route
+            for route in super().routes()
+        ]
+
+
 class Negligent(NotesPlugin):
     """Shows every note to everyone who is logged in."""
 
@@ -163,22 +177,22 @@ ASKING = ("nobody", "user", "other user", "stale")
 TABLE = Table(
     principals={**{name: PRINCIPALS[name] for name in ASKING}, "administrator": administrator},
     policies={
-        **POLICIES,
-        "session": {**POLICIES["session"], "administrator": "401 invalid_token"},
-        "fresh": {**POLICIES["fresh"], "administrator": "401 invalid_token"},
+        **with_principal(
+            POLICIES, "administrator", session="401 invalid_token", fresh="401 invalid_token"
+        ),
         "administrator": {"*": "403 forbidden", "administrator": LET_IN},
     },
     open_routes=(),
     edge=EDGE,
     things={**THINGS, "/notes/{id}": a_note},
-    bodies=BODIES,
+    bodies={},
 )
 
 
 @asynccontextmanager
 async def with_notes(folder: Path, kind: type[Plugin[Any]]) -> AsyncIterator[Server]:
     plugins = {**PLUGINS, "notes": kind}
-    settings = 'plugins = ["pin", "code", "notes"]'
+    settings = 'plugins = ["pin", "notes"]'
     async with serving(folder, settings, plugins=plugins, ceremonies=CEREMONIES) as server:
         yield server
 
@@ -226,6 +240,11 @@ async def test_who_is_wrongly_let_in(tmp_path: Path, kind: type[NotesPlugin], wr
             ],
         ),
         (
+            Welcoming,
+            {"policies": {**TABLE.policies, "everybody": {"*": LET_IN}}},
+            ["POST /notes is open to all: name it in the fixture `open_routes`, or guard it"],
+        ),
+        (
             NotesPlugin,
             {"open_routes": {"GET /notes", "GET /health-check"}},
             ["GET /notes is no open route: take it out of the fixture `open_routes`"],
@@ -246,7 +265,7 @@ async def test_who_is_wrongly_let_in(tmp_path: Path, kind: type[NotesPlugin], wr
         ),
         (
             NotesPlugin,
-            {"policies": POLICIES},
+            {"policies": {n: e for n, e in TABLE.policies.items() if n != "administrator"}},
             ["GET /notes: say in the fixture `policies` whom the policy administrator lets in"],
         ),
         (
@@ -266,6 +285,19 @@ async def test_what_is_not_in_the_table(
     async with with_notes(tmp_path, kind) as server:
         assert sentences == table.missing(server)
         await fails(AccessContract(), TESTS[0], server=server, table=table)
+
+
+async def test_things_of_nobody(tmp_path: Path) -> None:
+    """Where not even their owner finds them, nothing would be tested."""
+
+    async def nothing(_: Someone) -> Mapping[str, str]:
+        return {}
+
+    table = replace(TABLE, things={**THINGS, "/notes/{id}": nothing})
+    async with with_notes(tmp_path, NotesPlugin) as server:
+        sentence = r"^GET /notes/{id}: `things` names nothing of the user's"
+        with pytest.raises(AssertionError, match=sentence):
+            await run(AccessContract(), "test_who_is_let_in", server=server, table=table)
 
 
 async def test_edge_route_that_looks_at_nobody(tmp_path: Path) -> None:
@@ -288,3 +320,13 @@ async def test_admin_route_on_the_public_listener(
         monkeypatch.setattr(server.app, "on", lambda _: on("admin"))
         with pytest.raises(AssertionError, match="GET /notes as nobody"):
             await run(AccessContract(), TESTS[2], server=server, table=TABLE)
+
+
+async def test_what_is_sent(tmp_path: Path) -> None:
+    """What the project says, else the route's example, in the form that the route takes."""
+    async with with_notes(tmp_path, NotesPlugin) as server:
+        places = {str(place): place for place in TABLE.places(server)}
+        assert {"data": {"text": "bye"}} == places["POST /notes"].sent({"text": "bye"})
+        assert {"data": {"text": "hello"}} == places["POST /notes"].sent(None)
+        assert {"json": {"label": "Phone"}} == places["PATCH /auth/factors/{id}"].sent(None)
+        assert [{}, {}] == [places[n].sent(None) for n in ("GET /notes", "POST /jwt/refresh")]

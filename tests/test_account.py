@@ -319,29 +319,36 @@ async def test_fifty_deletions_at_once(server: Server, token: str) -> None:
     assert 1 == (await told(server, events)).count("UserDeleted")
 
 
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0"
+
+
 async def test_sessions(server: Server) -> None:
     """Each device is listed, the newest first, with when and how it logged in."""
     await login(server)
     server.clock.advance(5)
-    headers = {"User-Agent": "Firefox"}
+    headers = {"User-Agent": FIREFOX}
     tokens = (await server.client.post("/auth/login", json=PIN, headers=headers)).json()
     await join(server, "bob")
     await login(server, "bob")
     listed = (await server.get("/auth/sessions", token=access(tokens))).json()["sessions"]
     ids = [one.pop("id") for one in listed]
     assert 2 == len(set(ids))
-    same = {"amr": ["pin"], "address": "127.0.0.1"}
+    same = {"amr": ["pin"], "address": "127.0.0.1", "delivery": "token"}
     agent = server.client.headers["user-agent"]
     assert [
         {
             "current": current,
             "created_at": at,
-            "refreshed_at": at,
+            "used_at": at,
             "expires_at": at + 14 * 86400,
+            "device": device,
             "user_agent": user_agent,
             **same,
         }
-        for current, at, user_agent in ((True, NOW + 5, "Firefox"), (False, NOW, agent))
+        for current, at, device, user_agent in (
+            (True, NOW + 5, "Firefox on Linux", FIREFOX),
+            (False, NOW, "python-httpx", agent),
+        )
     ] == listed
 
 
@@ -376,6 +383,22 @@ async def test_end_one_session(server: Server) -> None:
     assert (404, "not_found") == await end(server, access(mine), found[False])
     assert (204, None) == await end(server, access(mine), found[True])
     assert (False, False) == await valid(server, mine)
+
+
+async def test_end_all_others(server: Server) -> None:
+    """Whoever lost a device ends all but this one, by one request; the proof has to be fresh."""
+    others, mine = [await login(server) for _ in range(3)], await login(server)
+    events = heard(server)
+    answer = await server.send("DELETE", "/auth/sessions", token=access(mine))
+    assert (204, None) == code_of(answer)
+    assert [(False, False)] * 3 == [await valid(server, other) for other in others]
+    assert ((True, True), ["SessionsEnded"]) == (
+        await valid(server, mine),
+        await told(server, events),
+    )
+    server.clock.advance(FRESH + 1)
+    answer = await server.send("DELETE", "/auth/sessions", token=access(mine))
+    assert (403, "stepup_needed") == code_of(answer)
 
 
 async def test_end_of_someone_elses_session(server: Server) -> None:

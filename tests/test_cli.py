@@ -92,7 +92,7 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "users", "keys", "plugins", "migrate"]
+OWN = ["init", "serve", "users", "keys", "plugins", "migrate", "doctor"]
 
 
 def test_help_without_settings(folder: Path) -> None:
@@ -376,7 +376,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  GET /quick, GET /shelf/{id}\n"
         "  tables:  shelf, shelf_books\n"
         "password  picoauth-password 0.1.0\n"
-        "  hooks:   commands, factors, lifespan, migrations, routes\n"
+        "  hooks:   checks, commands, factors, lifespan, migrations, routes\n"
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
@@ -879,6 +879,14 @@ def test_keys_retire() -> None:
     assert (1, False) == (len(key_ids()), old in key_ids())
     sentence = f"picoauth: There is no key {old}: `picoauth keys list` shows all.\n"
     assert sentence == refused("keys", "retire", old, "--yes")
+
+
+@pytest.mark.usefixtures("settings")
+def test_keys_retire_odd_id() -> None:
+    """A thumbprint may begin with a dash, as an option does."""
+    sentence = "picoauth: There is no key -x1: `picoauth keys list` shows all.\n"
+    for arguments in (["-x1", "--yes"], ["--yes", "-x1"], ["--yes", "--", "-x1"]):
+        assert sentence == refused("keys", "retire", *arguments)
 
 
 @pytest.mark.usefixtures("settings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from picoauth import Caller, SessionEnded, Statement
-from picoauth.testing import Server
+from picoauth.testing import Clock, Server
 from tests.accounts import SETTINGS, accounts, asking, heard, user_id, watched
 from tests.factors import PIN, WRONG_PIN, code_of
 from tests.test_keys import written
@@ -168,6 +169,26 @@ async def test_use_prolongs_past_half_its_life(browser: Browser) -> None:
     assert NAME in answer.headers["set-cookie"]
 
 
+async def test_root_secret_is_rotated(tmp_path: Path) -> None:
+    """A cookie of the old root secret is good, and is prolonged under the new one."""
+    for name in ("old", "new"):
+        path = tmp_path / name
+        path.write_text(base64.b64encode((name * 11).encode()).decode() + "0123456789")
+        path.chmod(0o600)
+    clock, browsers = Clock(), []
+    for secrets in ('{ file = "old" }', '[{ file = "new" }, { file = "old" }]'):
+        settings = f"{SETTINGS}secret = {secrets}"
+        async with accounts(tmp_path, settings, clock=clock) as server:
+            for browser in browsers:
+                browser.server = server
+                for days in (3, 3, 3):
+                    clock.advance(days * DAY)
+                    assert OK == await browser.who()
+            browsers.append(Browser(server))
+            await browsers[-1].login()
+    assert browsers[0].cookie != browsers[1].cookie
+
+
 async def test_absolute_end(browser: Browser) -> None:
     """However much it is used, a session ends after thirty days."""
     for _ in range(29):
@@ -200,11 +221,11 @@ async def test_refresh(browser: Browser) -> None:
 
 
 async def test_refresh_of_tokens(server: Server) -> None:
-    """Who has tokens is told where to renew them."""
-    tokens = (await server.post("/auth/login", PIN)).json()
-    answer = await server.post("/auth/session/refresh", token=tokens["access_token"])
-    detail = "A session without a cookie is renewed by /jwt/refresh."
-    assert ((400, "bad_request"), detail) == (code_of(answer), answer.json()["detail"])
+    """Who has tokens is told who is logged in; they have another way to be renewed."""
+    token = (await server.post("/auth/login", PIN)).json()["access_token"]
+    answer = await server.post("/auth/session/refresh", token=token)
+    claims = (await server.post("/jwt/validate", token=token)).json()
+    assert (claims, None) == (answer.json(), answer.headers.get("set-cookie"))
 
 
 async def test_two_tabs_prolong_at_once(browser: Browser) -> None:

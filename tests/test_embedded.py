@@ -190,41 +190,6 @@ async def test_broken_write_stays_alone(gate: tuple[Gate, Embedded], path: Path,
     assert not database.writer.in_transaction
 
 
-@pytest.mark.parametrize(
-    ("statement", "index"),
-    [
-        (Statement("update t set name = name || '!'", rows=1), 1),
-        (Statement("update t set name = 'x' where id = 9", rows=1), 1),
-        (Statement("delete from t where id = 1 returning id", rows=0), 1),
-        (Statement("select id from t", rows=2), 1),
-        (put(2), 1),
-        (Statement("insert into t values (3, null)"), 1),
-    ],
-)
-async def test_conflict_tells_the_statement(
-    database: Embedded, statement: Statement, index: int
-) -> None:
-    """Another number of rows, or a broken constraint, undoes the write and names the statement."""
-    await database.write(put(1), put(2))
-    with pytest.raises(Conflict, match=exactly(f"statement {index} of the write")) as caught:
-        await database.write(put(7), statement, put(8))
-    assert index == caught.value.index
-    assert [(1, "1"), (2, "2")] == await database.read("select id, name from t order by id")
-
-
-async def test_rows_that_are_right(database: Embedded) -> None:
-    """Each statement answers its rows; conditions that hold change nothing about that."""
-    await database.write(put(1), put(2))
-    results = await database.write(
-        Statement("update t set name = name || '!' returning name", rows=2),
-        Statement("delete from t where id = 3", rows=0),
-        Statement("update t set name = 'x' where id = 1", rows=1),
-        Statement("select name from t where id = ?", (1,), rows=1),
-    )
-    assert [[("1!",), ("2!",)], [], [], [("x",)]] == results
-    assert [] == await database.write()
-
-
 async def test_full_disk_fails_the_whole_group(path: Path) -> None:
     """Where the file cannot grow, nobody of the group is told a success, and nothing is kept."""
     gate = Gate("begin immediate")
@@ -518,18 +483,6 @@ async def test_no_transaction_stays_open(database: Embedded) -> None:
             await database.write(put(number))
         connections = (database.writer, database.reader, database.slow)
         assert [False] * 3 == [connection.in_transaction for connection in connections]
-
-
-async def test_foreign_keys_hold(database: Embedded) -> None:
-    """A row that refers to nothing is refused, and goes with what it refers to."""
-    sql = "create table child (t_id integer not null references t(id) on delete cascade)"
-    child = Statement("insert into child values (1)")
-    await database.write(Statement(sql))
-    with pytest.raises(Conflict):
-        await database.write(child)
-    await database.write(put(1), child)
-    await database.write(Statement("delete from t"))
-    assert [] == await database.read("select * from child")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from picoauth import (
     hookimpl,
 )
 from picoauth.delivery import line
+from picoauth.keyring import Keyring
 from picoauth.testing import Server
 from tests.accounts import accounts, asking, login, user_id, watched
 from tests.factors import PIN, count, join, step
@@ -192,6 +193,19 @@ async def refused(server: Server) -> dict[str, Any]:
     return {"user_id": None, "route": "/auth/me", "code": "token_missing"}
 
 
+async def key_added(server: Server) -> dict[str, Any]:
+    keyring = Keyring(server.auth)
+    new = keyring.made()
+    signs_at = await keyring.add(new)
+    return {"user_id": None, "key_id": new.id, "algorithm": "ES256", "signs_at": signs_at}
+
+
+async def key_retired(server: Server) -> dict[str, Any]:
+    [key_id] = server.auth.keys.active
+    await Keyring(server.auth).retire(key_id)
+    return {"user_id": None, "key_id": key_id}
+
+
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
@@ -208,8 +222,12 @@ JOURNEYS: dict[str, Journey] = {
     "CredentialChanged": credential_changed,
     "FactorConfirmed": confirmed,
     "FactorRemoved": removed,
+    "SigningKeyAdded": key_added,
+    "SigningKeyRetired": key_retired,
     "AccessRefused": refused,
 }
+LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired")
+"""What is done here without a request."""
 TOLD_ALONE = ("AccessRefused",)
 """Nothing is changed with these, so there is no write that they could join."""
 
@@ -230,7 +248,7 @@ async def test_event(server: Server, caplog: pytest.LogCaptureFixture, name: str
     own = {field.name: getattr(event, field.name) for field in fields(event)}
     at, caller = own.pop("at"), own.pop("caller")
     assert (expected, server.auth.now()) == (own, at)
-    if caller != CALLER and name != "UserRegistered":
+    if caller != CALLER and name not in LOCAL:
         assert ("127.0.0.1", True) == (caller.address, bool(caller.request_id))
     noted = "select told from witness where event = ?"
     rows = await server.auth.database.read(noted, (name,))
@@ -240,7 +258,8 @@ async def test_event(server: Server, caplog: pytest.LogCaptureFixture, name: str
 
 
 async def state(server: Server) -> list[Any]:
-    tables = ("users", "identifiers", "retired_names", "enrolments", "sessions", "revocations")
+    of_users = ("users", "identifiers", "retired_names", "enrolments", "sessions")
+    tables = (*of_users, "revocations", "signing_keys")
     return [
         *[await server.auth.database.read(f"select * from {table}") for table in tables],
         await server.auth.database.read("select event from witness where event <> 'LoginFailed'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,13 +23,14 @@ from picoauth import (
     Problem,
     Proof,
     Situation,
+    Statement,
     hookimpl,
     problems,
 )
 from picoauth.sufficiency import Sufficiency
-from picoauth.testing import Server, serving
+from picoauth.testing import Server, Someone, serving
 from picoauth.testing.contracts import FactorContract, MatrixContract
-from picoauth.testing.contracts.factor import Bench
+from picoauth.testing.contracts.factor import Bench, interrupted, shape
 from tests.factors import (
     CEREMONIES,
     PLUGINS,
@@ -36,6 +38,7 @@ from tests.factors import (
     CodePlugin,
     LinkFactor,
     LinkPlugin,
+    PinCeremony,
     PinFactor,
     PinPlugin,
 )
@@ -136,6 +139,25 @@ class Complete(PinFactor):
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         return replace(await super().verify(situation, payload), complete=True)
+
+
+class Deep(PinFactor):
+    """Has a pin that lies a little deeper, and believes that it is one."""
+
+    async def verify(self, situation: Situation, payload: Payload) -> Proof:
+        pin = payload.get("pin")
+        if not isinstance(pin, dict):
+            raise AuthError(problems.INVALID_BODY)
+        inner = {"pin": pin["typed"], "at": pin.get("at", "now").strip()}
+        return await super().verify(situation, inner)
+
+
+class DeepCeremony(PinCeremony):
+    """Types such a pin."""
+
+    async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
+        payload = await super().answer(someone, challenge)
+        return {**payload, "pin": {"typed": payload["pin"], "at": "now"}}
 
 
 class Reusable(CodeFactor):
@@ -293,7 +315,7 @@ async def test_server_that_forgets_second_factors(
         await run(MatrixContract(), test, server=server)
     monkeypatch.setattr(Sufficiency, "demands", lambda *_: False)
     async with with_plugins(tmp_path / "wrong") as server:
-        await fails(MatrixContract(), test, KeyError, server=server)
+        await fails(MatrixContract(), test, server=server)
 
 
 async def test_fallback_that_counts_as_enrolled(
@@ -328,3 +350,42 @@ async def test_factor_without_a_ceremony(tmp_path: Path) -> None:
         )
         with pytest.raises(LookupError, match=exactly(sentence)):
             await server.join("code")
+
+
+async def test_members_inside_of_members(tmp_path: Path) -> None:
+    """Something odd deep inside is no fault of the server, whether it matters or not."""
+    made, ceremonies = offering(PinPlugin, Deep), {**CEREMONIES, "pin": DeepCeremony}
+    plugins = {**PLUGINS, "pin": made}
+    async with serving(
+        tmp_path, 'plugins = ["pin"]', plugins=plugins, ceremonies=ceremonies
+    ) as server:
+        with pytest.raises(AssertionError, match="internal_error"):
+            await run(OfPin(), "test_nothing_proves_nothing", bench=Bench(server, "pin"))
+
+
+async def test_only_the_work_within_is_interrupted(tmp_path: Path) -> None:
+    """What the server does by itself meanwhile is neither counted nor disturbed."""
+    async with with_plugins(tmp_path / "server") as server:
+        came: list[int] = []
+
+        async def comes() -> None:
+            came.append(len(run.reads))
+
+        async def elsewhere() -> None:
+            await server.auth.database.read("select 1 from users")
+            await server.auth.database.write(Statement("delete from tickets"))
+
+        with interrupted(server, 1, comes) as run:
+            await asyncio.get_running_loop().create_task(elsewhere(), context=Context())
+            for number in range(3):
+                await server.auth.database.read(f"select {number}")
+            await server.auth.database.write(Statement("delete from tickets"))
+        assert (["select 0", "select 1", "select 2"], [1]) == (run.reads, came)
+        assert 3 == run.decisive
+
+
+def test_what_is_new_in_every_answer_is_left_out() -> None:
+    """Answers are compared by what would tell a user from nobody."""
+    challenge = {"ids": ["a" * 40, 1], "hint": "ann, look", "name": "ann", "none": None}
+    expected = {"ids": [40, 1], "hint": "NAME, look", "name": "NAME", "none": None}
+    assert expected == shape(challenge, "ann")

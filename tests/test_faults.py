@@ -325,6 +325,61 @@ async def test_engine_that_never_fails_is_found(server: Server) -> None:
         await Faulty(Careless()).write(Statement("delete from tickets"))
 
 
+async def test_work_that_raises(server: Server) -> None:
+    """What it raises is in the fault, with the statement that failed."""
+    first, second = (Statement(f"delete from\n tickets where purpose = '{n}'") for n in "ab")
+
+    async def nothing() -> None: ...
+
+    async def work(_: None) -> None:
+        await server.auth.database.write(first, second)
+
+    faults = [fault async for fault in each_fault(nothing, work)]
+    assert [0, 1] == [fault.number for fault in faults]
+    assert [None, None] == [fault.answer for fault in faults]
+    assert all(isinstance(fault.error, Unavailable) for fault in faults)
+    assert "delete from tickets where purpose = 'b'" == faults[1].sql
+
+
+async def test_work_that_proves_nothing(server: Server) -> None:
+    """Work that writes nothing, or not the same again, is found."""
+    done = count()
+
+    async def nothing() -> None: ...
+
+    async def once(_: None) -> None:
+        if next(done) == 0:
+            await server.auth.database.write(Statement("delete from tickets"))
+
+    with pytest.raises(AssertionError, match=r"^the work did not come to delete from tickets"):
+        [fault async for fault in each_fault(nothing, once)]
+    with pytest.raises(AssertionError, match=r"^the work writes nothing"):
+        [fault async for fault in each_fault(nothing, once)]
+
+
+async def test_engine_that_keeps_half(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engine leaves of a write that failed is found."""
+    database = faulty(server)
+    inner = database.inner.write
+
+    async def one_by_one(*statements: Statement) -> list[Any]:
+        return [rows for each in statements for rows in await inner(each)]
+
+    async def work(_: None) -> None:
+        keep = (
+            "insert into retired_names (hash, retired_at) values (x'00', 1) on conflict do nothing"
+        )
+        await database.write(Statement(keep), Statement("delete from tickets"))
+
+    async def cleared() -> None:
+        await inner(Statement("delete from retired_names"))
+
+    monkeypatch.setattr(database.inner, "write", one_by_one)
+    with pytest.raises(AssertionError, match=r"^something is left of delete from tickets"):
+        [fault async for fault in each_fault(cleared, work)]
+    await cleared()
+
+
 async def test_only_the_watched_work_fails(server: Server) -> None:
     """Whatever else the server does meanwhile is neither counted nor disturbed."""
     with watched(fail=0) as run:

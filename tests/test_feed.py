@@ -224,6 +224,19 @@ async def test_stream_ends_when_a_secret_signs(server: Server) -> None:
     assert set() == server.auth.feed.streams
 
 
+async def test_stream_ends_at_the_hour_of_a_secret(tmp_path: Path) -> None:
+    """Where a key that waited is a secret, its time to sign ends a stream in order."""
+    clock = Clock()
+    async with accounts(tmp_path, clock=clock):
+        pass
+    async with accounts(tmp_path, using("HS256"), clock=clock) as server:
+        server.auth.feed.beat = 0
+        events = server.auth.feed.open()
+        await anext(events)
+        clock.advance(600)
+        assert [] == [event async for event in events]
+
+
 async def test_slow_reader_is_cut_off(server: Server) -> None:
     """Who does not read is cut off, and comes again for all of it; others go on."""
     feed = server.auth.feed
@@ -268,22 +281,26 @@ async def test_head_of_a_stream(server: Server) -> None:
     """Who asks for the headers alone gets them, and no stream is left behind."""
     answer = await ask(server, "HEAD", f"{PATH}/stream")
     assert (200, b"", set()) == (answer.status, answer.body, server.auth.feed.streams)
+    assert "content-length" not in answer.headers  # nobody knows how long it gets (RFC 9110, 8.6)
 
 
-async def open_stream(one: wire.Client) -> None:
+async def open_stream(one: wire.Client, behind: bytes = b"") -> None:
     """Ask for the stream, and read its first event."""
-    await one.tell(b"GET %s/stream HTTP/1.1\r\nHost: localhost\r\n\r\n" % PATH.encode())
+    asking = b"GET %s/stream HTTP/1.1\r\nHost: localhost\r\n\r\n" % PATH.encode()
+    await one.tell(asking + behind)
     await one.reader.readuntil(b"\n\n\r\n")
 
 
-async def test_client_that_leaves() -> None:
-    """A reader that goes away leaves nothing behind."""
+@pytest.mark.parametrize("behind", [b"", b"GET /health-check HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+async def test_client_that_leaves(behind: bytes) -> None:
+    """A reader that goes away leaves nothing behind, even with a request that still waits."""
     with wire.short_folder() as folder:
         settings = SETTINGS.replace('"watched", ', "")
         app = Application(Auth(parse(settings, folder), found=offers(PLUGINS)))
+        app.auth.feed.beat = 0.01
         async with wire.serving(app, Bind([f"unix:{folder}/s"])) as [address]:
             async with wire.client(address) as one:
-                await open_stream(one)
+                await open_stream(one, behind)
                 assert 1 == len(app.auth.feed.streams)
             await wire.until(lambda: not app.auth.feed.streams)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import click
@@ -13,10 +15,13 @@ import pytest
 
 import picoauth
 import picoauth.testing
-from picoauth import Event, Plugin, problems
+from picoauth import Application, Auth, Event, Plugin, parse, problems
 from picoauth.cli import Cli, cli
 from picoauth.errors import Problem
+from picoauth.phrases import summary
 from picoauth.plugins import specs
+from picoauth.routes import AnyRoute
+from picoauth.samples import sample
 from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
 
 ROOT = Path(__file__).parent.parent
@@ -201,8 +206,8 @@ def test_events_are_documented(event: type[Event]) -> None:
 
 @pytest.mark.parametrize("code", codes())
 def test_codes_are_documented(code: str) -> None:
-    """`docs/http.md` names each code, and a test does."""
-    assert f"`{code}`" in DOCS["http.md"]
+    """`docs/errors.md` names each code, and a test does."""
+    assert f"`{code}`" in DOCS["errors.md"]
     assert f'"{code}"' in TESTS
 
 
@@ -210,6 +215,23 @@ def test_kernel_codes_have_their_names() -> None:
     """A problem's name in the source is its code in capitals."""
     found = {n: p for n, p in vars(problems).items() if isinstance(p, Problem)}
     assert {name for name, problem in found.items() if name != problem.code.upper()} == set()
+
+
+def test_routes_are_described(tmp_path: Path) -> None:
+    """Each route has a summary, says what it answers, and shows a body where it takes one."""
+    names = [path.parent.name.removeprefix("picoauth-") for path in ROOT.glob("plugins/*/tests")]
+    app = Application(Auth(parse(f"plugins = {json.dumps(names)}", tmp_path)))
+    assert {"picoauth", *names} == {owner for owner, _ in app.description.routes}
+    for _, route in app.description.routes:
+        name = f"{route.method} {route.path}"
+        assert name != summary(route)
+        assert route.answer or route.status == 204 or route.path == "/oauth/revoke", name
+        assert is_shown(route), name
+
+
+def is_shown(route: AnyRoute) -> bool:
+    kind = route.known or route.body
+    return kind is None or bool(route.example or (is_dataclass(kind) and sample(kind)))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +290,7 @@ def test_nothing_names_a_registry_or_this_machine() -> None:
     words = ["pypi" + ".org", "pythonhosted" + ".org", "/ro" + "ot/", "/wo" + "rk/"]
     texts = [
         *SOURCES,
-        *(path for path in ROOT.glob("*.*") if not path.name.startswith(".coverage")),
+        *(path for path in ROOT.glob("*.*") if not path.name.startswith((".coverage", ".git"))),
         *ROOT.glob("docs/*"),
         *ROOT.glob(".ci/*"),
         ROOT / "Makefile",

@@ -176,6 +176,15 @@ def test_other_kinds() -> None:
     assert "cn=\u00e9lise" == canonical("ldap", "CN=E\u0301lise")
 
 
+def test_other_kinds_have_an_end() -> None:
+    """Marks are put in order by comparing each with each: 32,000 would take seconds."""
+    assert "e" * 2048 == canonical("ldap", "E" * 2048)
+    with pytest.raises(AuthError) as refusal:
+        canonical("ldap", "\u0301\u0316" * 16_000)
+    told = (refusal.value.problem.code, refusal.value.detail)
+    assert ("invalid_body", "an identifier has at most 2048 characters") == told
+
+
 def test_identifier_keeps_what_was_typed() -> None:
     """What is shown is what was typed; what is compared is not."""
     expected = Identifier("username", "ann", "Ann", verified=True)

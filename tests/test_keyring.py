@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
-from picoauth import ConfigError, Event, SigningKeyAdded, SigningKeyRetired
+from picoauth import ConfigError, Conflict, Event, SigningKeyAdded, SigningKeyRetired, Statement
 from picoauth.keymaterial import brought
 from picoauth.keyring import Keyring
 from picoauth.testing import Clock, Server
@@ -93,6 +94,30 @@ async def test_no_valid_token_is_refused(server: Server) -> None:
     assert ([new], True) == (await kids(server), old != new)
 
 
+@pytest.mark.parametrize(("overlap", "kept"), [(10, 5), (600, 300), (86400, 300)])
+async def test_nobody_keeps_old_keys_too_long(tmp_path: Path, overlap: int, kept: int) -> None:
+    """Who keeps the key set for as long as it says knows each key before it signs."""
+    async with accounts(tmp_path, f"{SETTINGS}[tokens]\nkey_overlap = {overlap}") as server:
+        answer = await server.get("/.well-known/jwks.json")
+        assert f"public, max-age={kept}" == answer.headers["cache-control"]
+
+
+async def test_second_thoughts_refuse_no_valid_token(tmp_path: Path) -> None:
+    """Whoever changes the algorithm back while the new key waits lengthens the old one's time."""
+    clock, life = Clock(), f"[tokens]\naccess_life = {LIFE}\n"
+    for algorithm in ("ES256", "EdDSA", "ES256"):
+        settings = f'{SETTINGS}{life}algorithm = "{algorithm}"'
+        async with accounts(tmp_path, settings, clock=clock) as server:
+            clock.advance(OVERLAP - 1)
+            token = (await login(server))["access_token"]
+            old = server.auth.keys.signing.id
+    async with accounts(tmp_path, settings, clock=clock) as server:
+        assert old == signer(server, token)
+        clock.advance(LIFE - 1)
+        await server.auth.keys.refresh()
+        assert (True, False) == (await valid(server, token), old == server.auth.keys.signing.id)
+
+
 async def test_longest_token_outlives_no_key(tmp_path: Path) -> None:
     """The last token of an old key, of the longest life there is, is good until its end."""
     settings = f"{SETTINGS}[tokens]\naccess_life = {LIFE}"
@@ -145,6 +170,16 @@ async def test_rotation_at_once(server: Server) -> None:
         assert new == server.auth.keys.signing.id
 
 
+async def test_rotations_within_a_second(server: Server) -> None:
+    """Of keys made within one second the last one signs, also while the next one waits."""
+    keyring = Keyring(server.auth)
+    for key_id in ("b", "a"):
+        await keyring.add(replace(keyring.made(), id=key_id), at_once=True)
+    for seconds, expected in ((0, "a"), (OVERLAP - 1, "a"), (1, await rotated(server))):
+        server.clock.advance(seconds)
+        assert expected == server.auth.keys.signing.id
+
+
 async def test_retirement(server: Server) -> None:
     """What a retired key signed is refused, here at once; another signs, and sessions go on."""
     [old] = await kids(server)
@@ -179,6 +214,58 @@ async def test_retirement_of_an_old_key(server: Server) -> None:
     new = await rotated(server, at_once=True)
     await Keyring(server.auth).retire(old)
     assert [new] == await kids(server)
+
+
+async def test_retirement_of_an_old_key_during_rotation(server: Server) -> None:
+    """Where one signs and another waits, retiring an older one changes neither."""
+    [old] = await kids(server)
+    both = [await rotated(server, at_once=True), await rotated(server)]
+    await Keyring(server.auth).retire(old)
+    assert both == await kids(server)
+    for seconds, expected in ((0, both[0]), (OVERLAP, both[1])):
+        server.clock.advance(seconds)
+        assert expected == server.auth.keys.signing.id
+
+
+async def test_key_before_the_last_signs_no_more(server: Server) -> None:
+    """A key whose tokens end sooner than another would begin to sign is no reason to wait for it."""
+    await rotated(server, at_once=True)
+    signing = server.auth.keys.signing.id
+    waiting = await rotated(server)
+    await Keyring(server.auth).retire(signing)
+    assert server.auth.keys.signing.id not in (signing, waiting)
+    assert waiting not in await kids(server)
+
+
+async def test_retiring_one_key_many_times_at_once(server: Server) -> None:
+    """Of retirements of one key at once one is done and told; the others come too late."""
+    events, [old] = heard(server), await kids(server)
+    keyring = Keyring(server.auth)
+    results = await asyncio.gather(
+        *(keyring.retire(old) for _ in range(50)), return_exceptions=True
+    )
+    await server.auth.events.settle()
+    assert [SigningKeyRetired] == [type(event) for event in events]
+    assert 49 == len([one for one in results if isinstance(one, Conflict | ConfigError)])
+    assert 1 == len(await kids(server))
+
+
+async def test_retirement_reaches_who_cannot_open_the_next(server: Server) -> None:
+    """A process that was not told of a new root secret refuses a retired key nevertheless."""
+    tokens = await login(server)
+    [old] = await kids(server)
+    sealed = Statement(
+        "insert into signing_keys (id, algorithm, created_at, signs_at, sealed)"
+        " values ('next', 'ES256', 0, 0, ?)",
+        (bytes(40),),
+    )
+    retiring = Statement("update signing_keys set retires_at = 0 where id = ?", (old,))
+    await server.auth.database.write(sealed, retiring)
+    with pytest.raises(ConfigError, match="The secret is not the one"):
+        await server.auth.keys.refresh()
+    assert not await valid(server, tokens["access_token"])
+    answer = await server.post("/jwt/refresh", token=tokens["refresh_token"])
+    assert (503, "unavailable") == (answer.status_code, answer.json()["code"])
 
 
 async def test_retiring_all_at_once(server: Server) -> None:
@@ -335,7 +422,11 @@ NO_USE = (
     "as `openssl genpkey -algorithm ed25519 -out FILE` does."
 )
 WEAK = "has a secret that is too short or too regular: bring 32 random bytes."
-EC = ECKey.import_key(pem(PRIVATE["ES256"]))
+EC, ED = ECKey.import_key(pem(PRIVATE["ES256"])), OKPKey.import_key(pem(PRIVATE["EdDSA"]))
+OTHER_EC, OTHER_ED = (
+    key.as_dict(private=False)
+    for key in (ECKey.generate_key("P-256"), OKPKey.generate_key("Ed25519"))
+)
 RSA = rsa.generate_private_key(65537, 2048)
 
 
@@ -348,6 +439,8 @@ RSA = rsa.generate_private_key(65537, 2048)
         (b"{", NOT_READ),
         (b'{"kty": "EC", "crv": "P-256", "x": 7, "y": "a", "d": "b"}', NOT_READ),
         (jwk(EC, d="AAAA"), NOT_READ),
+        (jwk(EC, x=OTHER_EC["x"], y=OTHER_EC["y"]), NOT_READ),
+        (jwk(ED, x=OTHER_ED["x"]), NOT_READ),
         (jwk(EC)[:-1] + b', "d": "AAAA"}', NOT_READ),
         (
             PRIVATE["ES256"]
@@ -382,13 +475,25 @@ async def test_what_is_not_imported(tmp_path: Path, text: bytes, sentence: str) 
         brought(path, random)
 
 
-async def test_files_that_are_not_read(tmp_path: Path) -> None:
-    """A file that is missing, or open to others, is refused."""
-    path = tmp_path / "key"
-    with pytest.raises(
-        ConfigError, match=exactly(f"{path} cannot be read: No such file or directory.")
-    ):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("key", "No such file or directory"),
+        (".", "Is a directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
+    """What is no file that can be read is told as such, whatever its mode."""
+    path = tmp_path / name
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match=exactly(f"{path} cannot be read: {reason}.")):
         brought(path, random)
+
+
+def test_file_that_others_can_read(tmp_path: Path) -> None:
+    """A key that is open to others is no secret."""
+    path = tmp_path / "key"
     file(tmp_path, pem(PRIVATE["ES256"])).chmod(0o644)
     sentence = f"{path} can be read by other users: run `chmod 600 {path}`."
     with pytest.raises(ConfigError, match=exactly(sentence)):
@@ -417,6 +522,21 @@ async def test_import_of_a_retired_key(server: Server, tmp_path: Path) -> None:
         ConfigError, match=exactly(f"The key {new.id} is here already: bring another one.")
     ):
         await Keyring(server.auth).add(new)
+
+
+async def test_no_retired_key_comes_back(server: Server, tmp_path: Path) -> None:
+    """What somebody else got hold of is not imported again, also long after; its key is erased."""
+    new = brought(file(tmp_path, pem(PRIVATE["ES256"])), random)
+    await Keyring(server.auth).add(new, at_once=True)
+    await Keyring(server.auth).retire(new.id)
+    server.clock.advance(86400)
+    await server.auth.jobs.jobs[0].run()
+    sql = "select sealed from signing_keys where id = ?"
+    assert [(b"",)] == await server.auth.database.read(sql, (new.id,))
+    sentence = f"The key {new.id} was retired: bring another one."
+    for at_once in (True, False):
+        with pytest.raises(ConfigError, match=exactly(sentence)):
+            await Keyring(server.auth).add(new, at_once=at_once)
 
 
 async def test_import_for_another_algorithm(server: Server, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +94,9 @@ async def test_several_second_factors_at_once(server: Server) -> None:
     assert 0 == await count(server, "code")
 
 
-@pytest.mark.parametrize("session", ["cookie", "", 3, None])
-async def test_only_tokens_are_handed_out_so_far(server: Server, session: Any) -> None:
-    """Another way of delivery than tokens is refused, and `token` is the default."""
+@pytest.mark.parametrize("session", ["jar", "", 3, None])
+async def test_odd_ways_of_keeping_a_session(server: Server, session: Any) -> None:
+    """Another way than tokens and cookies is refused, and `token` is the default."""
     assert (400, "invalid_body") == code_of(await step(server, **PIN, session=session))
     assert 200 == (await step(server, **PIN, session="token")).status_code
 
@@ -356,6 +356,9 @@ async def test_session_store_outside_the_database(
 
         async def end(self, session_id: str) -> list[Statement]:
             ended.append(session_id)
+            return []
+
+        async def list(self, user_id: str) -> Sequence[Session]:
             return []
 
     monkeypatch.setattr(server.auth, "sessions", Elsewhere())

@@ -716,6 +716,19 @@ TYPES: dict[str, Callable[..., Any]] = {
         ("routes", "policy", None),
         ("routes", "body", int),
         ("routes", "body", {}),
+        ("routes", "known", 3),
+        ("routes", "answer", list),
+        ("routes", "query", {"at": 3}),
+        ("routes", "query", ["at"]),
+        ("routes", "accepts", "text/plain"),
+        ("routes", "also", [None]),
+        ("routes", "problems", ["not_found"]),
+        ("routes", "problems", [Problem("403", "closed", "Closed.")]),  # type: ignore[arg-type]
+        ("routes", "status", "200"),
+        ("routes", "media", None),
+        ("routes", "summary", 3),
+        ("routes", "example", b"x"),
+        ("edge", "answer", int),
         ("edge", "path", "x"),
         ("edge", "method", 3),
         ("edge", "handler", "x"),
@@ -724,6 +737,8 @@ TYPES: dict[str, Callable[..., Any]] = {
         ("jobs", "every", True),
         ("jobs", "run", None),
         ("checks", "run", 3),
+        ("checks", "level", "fatal"),
+        ("checks", "level", []),
     ],
 )  # fmt: skip
 def test_members_that_cannot_be(
@@ -735,6 +750,49 @@ def test_members_that_cannot_be(
     what = "edge routes" if hook == "edge" else hook
     assert (
         f"plugin odd (picoauth-odd 0.1.0) has {what} whose `{member}` cannot be {value!r}: {TELL}."
+    ) == unstartable(tmp_path, database, kinds)
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Has what no JSON is checked by."""
+
+    at: list[str]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Has an annotation that is nothing."""
+
+    at: Nowhere  # type: ignore[name-defined]  # noqa: F821 - as in a plugin that was not tried
+
+
+@dataclass(frozen=True)
+class Unshown:
+    """Has an example that is no JSON."""
+
+    at: str = described("When.", example=b"x")
+
+
+@pytest.mark.parametrize("place", ["routes body", "routes known", "edge body", "edge answer"])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Odd, "TypeError: list[str] is no type that a body or an answer can have"),
+        (Lost, "NameError: name 'Nowhere' is not defined"),
+        (Unshown, "TypeError: Object of type bytes is not JSON serializable"),
+    ],
+)
+def test_types_that_cannot_be_described(
+    tmp_path: Path, database: Embedded, place: str, kind: type, reason: str
+) -> None:
+    """What would break the first request for the route, or for its description."""
+    hook, member = place.split()
+    item = TYPES[hook](**{**GOOD[hook], member: kind})
+    kinds = {"key": KeyPlugin, "odd": answering(hook, lambda: [item])}
+    what = "edge routes" if hook == "edge" else hook
+    assert (
+        f"plugin odd (picoauth-odd 0.1.0) has {what} whose `{member}` cannot be described ({reason}): {TELL}."
     ) == unstartable(tmp_path, database, kinds)
 
 

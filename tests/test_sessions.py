@@ -17,7 +17,6 @@ import pytest
 from picoauth import (
     Addition,
     Caller,
-    Conflict,
     Denied,
     Embedded,
     Event,
@@ -539,33 +538,6 @@ def store_of(database: Embedded, **more: Any) -> SqlSessions:
     return SqlSessions(database, settings(**more), lambda: NOW)
 
 
-async def test_store_keeps_sessions(database: Embedded) -> None:
-    """What is put can be read again, member by member; the same id is not put twice."""
-    store = store_of(database)
-    for each in (session(), session("bare", second_at=None, amr=(), address=None, user_agent=None)):
-        await database.write(*await store.put(each))
-        assert each == await store.get(each.id)
-    with pytest.raises(Conflict):
-        await database.write(*await store.put(session()))
-    assert await store.get("nothing") is None
-
-
-async def test_store_changes_what_it_is_asked_for(database: Embedded) -> None:
-    """A change replaces the session if it has the generation and lives, and conflicts if not."""
-    store = store_of(database)
-    await database.write(*await store.put(session()))
-    changed = session(
-        generation=4, rotated_at=NOW, idle_at=NOW + 150, auth_time=NOW, second_at=None, amr=("hwk",)
-    )
-    await database.write(*await store.change(changed, 3))
-    assert changed == await store.get("s")
-    with pytest.raises(Conflict):
-        await database.write(*await store.change(changed, 3))
-    await database.write(*await store.end("s"))
-    with pytest.raises(Conflict):
-        await database.write(*await store.change(changed, 4))
-
-
 @pytest.mark.parametrize(
     ("more", "life"),
     [
@@ -602,20 +574,6 @@ async def test_revocation_that_is_listed_already(database: Embedded) -> None:
     assert [] == await store.list("ann")
 
 
-async def test_store_rotates(database: Embedded) -> None:
-    """A rotation raises the generation and moves the idle end, up to the absolute one."""
-    store = store_of(database)
-    for name, end, idle in (("s", NOW + 10**8, NOW + 14 * DAY), ("t", NOW + 200, NOW + 200)):
-        put = session(name, expires_at=end)
-        await database.write(*await store.put(put))
-        expected = replace(put, generation=4, rotated_at=NOW, idle_at=idle)
-        assert expected == await store.rotate(name, 3, NOW)
-        assert expected == await store.get(name)
-        assert await store.rotate(name, 3, NOW + 10) is None
-        assert await store.rotate(name, 4, NOW + 9) is None
-        assert await store.rotate(name, 4, NOW + 10) is not None
-
-
 @pytest.mark.parametrize(
     ("generation", "more"),
     [
@@ -639,43 +597,6 @@ async def test_store_does_not_rotate(
     await database.write(*await store.put(put), disabling)
     assert await store.rotate("s", generation, NOW) is None
     assert put == await store.get("s")
-
-
-async def test_ending_all(database: Embedded) -> None:
-    """All of one user's sessions below an epoch end, but for the one that is kept."""
-    store = store_of(database)
-    sessions = [
-        session("old", epoch=1),
-        session("kept", epoch=1),
-        session("new", epoch=2),
-        session("ended", epoch=1, ended_at=NOW - 1),
-        session("other", user_id="bob", epoch=1),
-    ]
-    for each in sessions:
-        await database.write(*await store.put(each))
-    await database.write(*await store.end_all("ann", keep="kept", below_epoch=2))
-    assert ["kept", "new"] == sorted(each.id for each in await store.list("ann"))
-    assert ["other"] == [each.id for each in await store.list("bob")]
-    assert [("old",)] == await database.read("select session_id from revocations")
-    ended = await store.get("ended")
-    assert ended is not None
-    assert NOW - 1 == ended.ended_at
-    await database.write(*await store.end_all("ann", keep=None, below_epoch=3))
-    assert [] == await store.list("ann")
-
-
-async def test_list_is_of_living_sessions(database: Embedded) -> None:
-    """Ended and expired sessions are not listed; the newest comes first."""
-    store = store_of(database)
-    for each in (
-        session("a"),
-        session("b"),
-        session("idle", idle_at=NOW),
-        session("expired", expires_at=NOW),
-        session("ended", ended_at=NOW),
-    ):
-        await database.write(*await store.put(each))
-    assert ["b", "a"] == [each.id for each in await store.list("ann")]
 
 
 async def test_denied_says_why(server: Server) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,31 +80,6 @@ async def test_delays_double(
     assert expected == await delays(limited, clock, len(expected))
 
 
-async def test_attempt_that_comes_too_soon(database: Embedded, clock: Clock) -> None:
-    """Until the delay is over nothing is tried or counted; at its end, one attempt is."""
-    limited = limiter(database, clock, failures=3)
-    assert [0, 0, 1, 2, 4] == await delays(limited, clock, 5)
-    assert 0 == await wait(limited)
-    assert [8, 8] == [await wait(limited), await wait(limited)]
-    clock.advance(7.9)
-    assert 1 == await wait(limited)
-    clock.advance(0.1)
-    assert [0, 16] == [await wait(limited), await wait(limited)]
-
-
-async def test_success_forgets(database: Embedded, clock: Clock) -> None:
-    """A success forgets the failures of its account and factor, and of no other (A-4)."""
-    limited = limiter(database, clock, failures=1)
-    others = [
-        Attempt("/auth/login", user="ann", factor="totp"),
-        Attempt("/auth/login", user="bob", factor="password"),
-    ]
-    for attempt in (ANN, *others):
-        assert [0, 1] == [await wait(limited, attempt), await wait(limited, attempt)]
-    await database.write(*limited.succeeded(ANN))
-    assert [0, 1, 1] == [await wait(limited, attempt) for attempt in (ANN, *others)]
-
-
 async def test_withdrawn_attempt_counts_for_nothing(database: Embedded, clock: Clock) -> None:
     """What nobody could look at, because a queue was full, brings no delay nearer."""
     limit = limiter(database, clock, failures=2)
@@ -118,39 +91,12 @@ async def test_withdrawn_attempt_counts_for_nothing(database: Embedded, clock: C
     assert [(0,)] == await database.read("select failures from throttle")
 
 
-async def test_success_forgets_challenges_too(database: Embedded, clock: Clock) -> None:
-    """Asking for challenges counts on its own, until the factor is proven."""
-    limit, begin = limiter(database, clock, failures=1), replace(ANN, factor="password begin")
-    await limit.attempt(begin)
-    assert [0, 1] == [await wait(limit, ANN), await wait(limit, begin)]
-    await database.write(*limit.succeeded(ANN))
-    assert [0, 0] == [await wait(limit, ANN), await wait(limit, begin)]
-
-
-async def test_entrances_share_the_count(database: Embedded, clock: Clock) -> None:
-    """Another route or address is no way around the delay."""
-    limited = limiter(database, clock, failures=1)
-    assert 0 == await wait(limited)
-    for route, address in (("/auth/stepup", "192.0.2.1"), ("/auth/login", "2001:db8::1")):
-        assert 1 == await wait(limited, Attempt(route, address, user="ann", factor="password"))
-
-
 async def test_routes_alone_are_free(database: Embedded, clock: Clock) -> None:
     """An attempt of no account is neither counted nor refused: limits by address are a plugin's."""
     limited = limiter(database, clock, failures=1)
     attempt = Attempt("/auth/login", "192.0.2.1")
     assert [0] * 9 == [await wait(limited, attempt) for _ in range(9)]
     assert [] == await database.read("select * from throttle")
-
-
-async def test_two_hundred_at_once(database: Embedded, clock: Clock) -> None:
-    """Of a flood exactly as many are let through as may fail freely (A-2)."""
-    limited = limiter(database, clock, failures=10)
-    waits = await asyncio.gather(*(wait(limited) for _ in range(200)))
-    assert [0] * 10 + [1] * 190 == sorted(waits)
-    clock.advance(1)
-    waits = await asyncio.gather(*(wait(limited) for _ in range(200)))
-    assert [0] + [2] * 199 == sorted(waits)
 
 
 @pytest.mark.parametrize("ahead", [3600, 86400 * 365])

@@ -104,8 +104,9 @@ class Authenticator:
             raise NotAllowed("InvalidStateError: this device has a key for the user already")
         if COSE[self.algorithm] not in [each["alg"] for each in options["pubKeyCredParams"]]:
             raise NotAllowed("NotSupportedError: none of the algorithms is spoken here")
-        wanted = options.get("authenticatorSelection", {}).get("residentKey", "discouraged")
-        resident = wanted != "discouraged" and self.attestation != "fido-u2f"
+        wish = options.get("authenticatorSelection", {}).get("residentKey", "discouraged")
+        wanted = wish != "discouraged" or self.backup_eligible  # a passkey can be no other
+        resident = wanted and self.attestation != "fido-u2f"
         credential = self.made(
             options["rp"].get("id", self.host),
             unpacked(options["user"]["id"]) if resident else None,

@@ -55,7 +55,8 @@ class Ceremony(ABC):
     async def answer(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:
         """What a client sends to prove the factor; no member more than it takes.
 
-        `challenge` is what the server answered to `asks`, and empty where that is None.
+        `challenge` is what the server answered to `asks`, and empty where that is None. It may
+        be somebody else's: send what an attacker would, who has this user's secrets.
         """
 
     @abstractmethod
@@ -168,8 +169,9 @@ class Someone:
         first, *others = factors or self.factors
         answer = await self.prove(first)
         for factor in others:
-            if answer.status_code == 401:
-                answer = await self.prove(factor, answer.json()["flow"])
+            flow = answer.json().get("flow")
+            if answer.status_code == 401 and flow:
+                answer = await self.prove(factor, flow)
         assert 200 == answer.status_code, answer.text
         tokens: dict[str, Any] = answer.json()
         return tokens

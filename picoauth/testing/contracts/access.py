@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any, TypeAlias
 
 import httpx
@@ -12,9 +12,11 @@ import pytest
 
 from picoauth.events import AccessRefused, Caller
 from picoauth.routes import FORM, EdgeRoute, Listener, Route
+from picoauth.samples import sample
 from picoauth.testing.contracts.base import Contract, agree
 from picoauth.testing.people import Someone
 from picoauth.testing.server import Server
+from picoauth.testing.transport import HangingUp
 
 Headers: TypeAlias = Mapping[str, str]
 Principal: TypeAlias = Callable[[Someone], Awaitable[Headers]]
@@ -25,6 +27,7 @@ Expectations: TypeAlias = Mapping[str, str]
 """What each principal gets, by its name; `*` stands for those that are not named."""
 
 LET_IN = "let in"
+NOT_THERE = "404 not_found"
 SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -53,13 +56,16 @@ async def disabled(someone: Someone) -> Headers:
 async def half_logged_in(someone: Someone) -> Headers:
     """The flow of a login that waits for another factor, or for the first one (O-4)."""
     server = someone.server
-    seconds = [name for name, f in server.auth.factors.items() if f.second and not f.fallback]
-    for second in seconds:
-        if second not in someone.factors and server.ceremonies.find(second):
-            await someone.enrol(second)
+    for name, kind in server.auth.factors.items():
+        demanding = kind.second and not kind.fallback and name not in someone.factors
+        if demanding and server.ceremonies.find(name):
+            await someone.enrol(name)
             answer = await someone.prove(someone.factors[0])
             return bearer(answer.json()["flow"])
-    answer = await server.post("/auth/login/begin", {"factor": server.starters[0]})
+    factor = someone.factors[0]
+    ceremony = server.ceremonies[factor]
+    asked = await ceremony.asks(someone) or await ceremony.answer(someone, {})
+    answer = await server.post("/auth/login/begin", {**asked, "factor": factor})
     return bearer(answer.json()["flow"])
 
 
@@ -82,6 +88,12 @@ async def expired_token(someone: Someone) -> Headers:
         return await user(someone)
 
 
+async def resource_server(someone: Someone) -> Headers:
+    """A server that may ask about tokens, by its key (RFC 7662)."""
+    name = f"server-of-{someone.username}"
+    return bearer(await someone.server.auth.resource_servers.add(name))
+
+
 PRINCIPALS: Mapping[str, Principal] = {
     "nobody": nobody,
     "user": user,
@@ -91,6 +103,7 @@ PRINCIPALS: Mapping[str, Principal] = {
     "stale": stale,
     "refresh token": refresh_token,
     "expired token": expired_token,
+    "resource server": resource_server,
 }
 """Who asks. A project adds its own, such as an administrator."""
 
@@ -103,23 +116,40 @@ SESSION: Expectations = {
     "stale": LET_IN,
     "refresh token": "401 invalid_token",
     "expired token": "401 token_expired",
+    "resource server": "401 invalid_token",
 }
 POLICIES: Mapping[str, Expectations] = {
     "public": {"*": LET_IN},
     "flow": {"*": LET_IN},
     "session": SESSION,
     "fresh": {**SESSION, "stale": "403 stepup_needed"},
+    "resource_server": {"*": "401 invalid_client", "resource server": LET_IN},
 }
 """What the kernel's policies answer. A project adds those of its guards."""
+
+
+def with_principal(
+    policies: Mapping[str, Expectations], name: str, **gets: str
+) -> Mapping[str, Expectations]:
+    """The policies with one principal more: `session="401 invalid_token"` is what it gets of one."""
+    return {
+        policy: {**expectations, name: gets[policy]} if policy in gets else expectations
+        for policy, expectations in policies.items()
+    }
+
 
 OPEN = frozenset(
     {
         "GET /health-check",
         "GET /.well-known/jwks.json",
+        "GET /.well-known/picoauth/revocations",
+        "GET /.well-known/picoauth/revocations/stream",
         "GET /openapi.json",
         "POST /auth/login/begin",
         "POST /auth/login",
         "POST /jwt/refresh",
+        "POST /.well-known/picoauth/seen",
+        "POST /oauth/revoke",
     }
 )
 """Routes of the kernel that everybody may call: each is here because someone thought about it."""
@@ -145,10 +175,6 @@ THINGS: Mapping[str, Things] = {
 """What the kernel's paths name, each of which is somebody's."""
 
 
-BODIES: Mapping[str, Any] = {"PATCH /auth/factors/{id}": {"label": "Phone"}}
-"""What is sent where the route's example is not enough."""
-
-
 @dataclass(frozen=True)
 class Place:
     """A route, or one of the edge, as the table sees it."""
@@ -163,15 +189,17 @@ class Place:
         return f"{self.method} {self.path}"
 
     @property
-    def guarded(self) -> bool:
-        return self.policy not in ("public", "flow")
+    def named(self) -> bool:
+        """Whether the path names something that may be somebody's."""
+        return "{" in self.path
 
     def sent(self, body: Any) -> dict[str, Any]:
         """A body as a client sends it, the route's example by default."""
         if self.route is None or self.route.body in (None, str):
             return {}
+        made = sample(self.route.body) if is_dataclass(self.route.body) else None
         form = FORM in self.route.accepts
-        return {"data" if form else "json": body or self.route.example or example(self.route.body)}
+        return {"data" if form else "json": body or self.route.example or made or {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +226,7 @@ class Table:
     def missing(self, server: Server) -> list[str]:
         """What nobody has said yet, a sentence each."""
         places = self.places(server)
-        is_open = {str(place) for place in places if not place.guarded}
+        is_open = {str(place) for place in places if not self.guarded(place)}
         return [
             *(problem for place in places for problem in self.unsaid(place)),
             *(
@@ -214,9 +242,10 @@ class Table:
             return [
                 f"{place}: say in the fixture `policies` whom the policy {place.policy} lets in"
             ]
-        if not place.guarded and place.route and str(place) not in {*OPEN, *self.open_routes}:
+        guarded = self.guarded(place)
+        if not guarded and place.route and str(place) not in {*OPEN, *self.open_routes}:
             return [f"{place} is open to all: name it in the fixture `open_routes`, or guard it"]
-        if place.guarded and "{" in place.path and place.path not in self.things:
+        if guarded and place.named and place.path not in self.things:
             return [f"{place}: say in the fixture `things` whose that is"]
         return [
             f"{place}: say in the fixture `policies` what {name} gets of the policy {place.policy}"
@@ -225,14 +254,17 @@ class Table:
         ]
 
     def policy_of(self, place: Place, name: str) -> str | None:
-        expectations = self.policies[place.policy or ""]
+        expectations = self.policies.get(place.policy or "", {})
         return expectations.get(name, expectations.get("*"))
+
+    def guarded(self, place: Place) -> bool:
+        return self.policy_of(place, "nobody") != LET_IN
 
     def expected(self, place: Place, name: str) -> str | None:
         """What is another user's is not there (M-3)."""
         answer = self.policy_of(place, name)
-        foreign = name == "other user" and place.guarded and "{" in place.path
-        return "404 not_found" if foreign and answer == LET_IN else answer
+        foreign = name == "other user" and self.guarded(place) and place.named
+        return NOT_THERE if foreign and answer == LET_IN else answer
 
 
 class Walk:
@@ -248,11 +280,14 @@ class Walk:
         owner, headers = await self.principal(name)
         path = await self.path(place, name, owner)
         answer = await self.send(place, path, headers)
-        got = self.outcome(place, answer)
-        if answer.is_success and place.method not in SAFE:
+        guarded = self.table.guarded(place)
+        if guarded and answer.is_success and place.method not in SAFE:
             del self.known[name]
-        foreign = self.table.expected(place, name) == "404 not_found"
-        return worded(answer) if foreign and got == LET_IN else got
+        if place.named and name == "other user" and self.table.expected(place, name) == NOT_THERE:
+            return worded(answer)
+        if place.named and name == "user" and guarded:
+            assert answer.status_code != 404, f"{place}: `things` names nothing of the user's"
+        return self.outcome(place, answer)
 
     async def principal(self, name: str) -> tuple[Someone, Headers]:
         if name not in self.known:
@@ -263,12 +298,12 @@ class Walk:
     async def path(self, place: Place, name: str, owner: Someone) -> str:
         """With what is the owner's in it, for those who come as far as that."""
         things = self.table.things.get(place.path)
-        let_in = self.table.policy_of(place, name) == LET_IN
+        let_in = self.table.guarded(place) and self.table.policy_of(place, name) == LET_IN
         values = await things(owner) if things and let_in else {}
         return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "none"), place.path)
 
     async def send(self, place: Place, path: str, headers: Headers) -> httpx.Response:
-        transport = httpx.ASGITransport(self.server.app.on(place.listener))
+        transport = HangingUp(self.server.app.on(place.listener))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             body = place.sent(self.table.bodies.get(str(place)))
             return await client.request(place.method, path, headers=headers, **body)
@@ -329,8 +364,8 @@ class AccessContract(Contract):
 
     @pytest.fixture
     def bodies(self) -> Mapping[str, Any]:
-        """What to send where a route's example is not enough; override it with `{**BODIES, …}`."""
-        return BODIES
+        """What to send where a route's example is not enough; by method and path; override it."""
+        return {}
 
     @pytest.fixture
     def table(
@@ -377,13 +412,6 @@ class AccessContract(Contract):
                 answer = await walk.send(replace(place, listener="public"), place.path, headers)
                 # The path may have another method there.
                 assert answer.status_code in (404, 405), f"{place} as {name}: {worded(answer)}"
-
-
-def example(kind: Any) -> dict[str, Any]:
-    """A body made of its members' examples."""
-    members = fields(kind) if is_dataclass(kind) else ()
-    found = {field.name: field.metadata.get("example") for field in members}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def bearer(token: str) -> Headers:

@@ -87,8 +87,7 @@ class DatabaseContract(Contract):
     @pytest.fixture
     def database(self) -> Database:
         """Override it: your engine on a new, empty database, to be closed afterwards."""
-        found: Database = unfilled("database", "an engine on a new, empty database")
-        return found
+        unfilled("database", "an engine on a new, empty database")
 
     async def down(self, database: Database) -> None:  # noqa: ARG002
         """Override it: make the database unreachable, as a network or a disk would."""

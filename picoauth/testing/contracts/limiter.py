@@ -43,8 +43,7 @@ class LimiterContract(KernelContract):
     @pytest.fixture
     def limiter(self, auth: Auth) -> Limiter:  # noqa: ARG002
         """Override it: your limiter, of a server where nobody ever failed."""
-        found: Limiter = unfilled("limiter", "a limiter that has counted nothing yet")
-        return found
+        unfilled("limiter", "a limiter that has counted nothing yet")
 
     def restarted(self, auth: Auth, limiter: Limiter) -> Limiter:  # noqa: ARG002
         """Override it: another object, as the same server has it after a restart."""

@@ -42,8 +42,7 @@ class SessionStoreContract(KernelContract):
     @pytest.fixture
     def store(self, auth: Auth) -> SessionStore:  # noqa: ARG002
         """Override it: your store, empty."""
-        found: SessionStore = unfilled("store", "a session store without sessions")
-        return found
+        unfilled("store", "a session store without sessions")
 
     async def down(self, store: SessionStore) -> None:  # noqa: ARG002
         """Override it: make what is behind the store unreachable."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,11 +53,15 @@ class Passwords:
         rows = await self.auth.database.read(sql, (user.id if user else "",))
         return Credential(rows[0][0], Stored(rows[0][1], rows[0][2])) if rows else None
 
+    async def by_pepper(self) -> Mapping[str, int]:
+        """How many hashes hang on which root secret."""
+        sql = "select pepper_id, count(*) from password group by pepper_id"
+        return dict(await self.auth.database.read(sql, slow=True))
+
     async def check_peppers(self) -> None:
         """Raises ConfigError where a hash needs a root secret that is gone (P-6)."""
-        sql = "select pepper_id, count(*) from password group by pepper_id"
-        counts = await self.auth.database.read(sql, slow=True)
-        lost = sum(count for pepper_id, count in counts if pepper_id not in self.hasher.peppers)
+        counts = await self.by_pepper()
+        lost = sum(counts[pepper] for pepper in counts.keys() - self.hasher.peppers.keys())
         if lost:
             raise ConfigError(
                 f"`secret` no longer lists the root secret of some passwords ({lost}): "
@@ -103,6 +107,7 @@ class PasswordFactor(Factor):
     name: ClassVar[str] = "password"
     starts: ClassVar[bool] = True
     refused: ClassVar[Problem] = INVALID_CREDENTIALS
+    problems: ClassVar[Sequence[Problem]] = (PASSWORD_TOO_LONG,)
     example: ClassVar[Payload] = {
         "username": "ann",
         "password": "correct horse battery staple",

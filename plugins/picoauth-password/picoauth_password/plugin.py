@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from picoauth import (
     Auth,
     Caller,
+    Check,
     ConfigError,
     Factor,
     Plugin,
@@ -21,7 +22,9 @@ from picoauth import (
     hookimpl,
     identifier,
     problems,
+    replies,
 )
+from picoauth_password.checkups import Checkups
 from picoauth_password.factor import PasswordFactor, Passwords
 from picoauth_password.hashing import Cost, Hasher
 from picoauth_password.policy import (
@@ -63,10 +66,23 @@ class PasswordSettings:
 class Registration:
     """The body of `POST /auth/register`."""
 
-    username: str = described("User name.", least=1, most=256)
-    password: str = described("Password.")
-    email: str | None = described("E-mail address, unverified until it is.", default=None)
-    display_name: str | None = described("Name to show.", default=None, least=1, most=200)
+    username: str = described("User name.", least=1, most=256, example="ann")
+    password: str = described("Password.", example="correct horse battery staple")
+    email: str | None = described(
+        "E-mail address, unverified until it is.", default=None, example="ann@example.com"
+    )
+    display_name: str | None = described(
+        "Name to show.", default=None, least=1, most=200, example="Ann"
+    )
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The account that was made."""
+
+    id: str = described("Never given to another user.", example=replies.USER_ID)
+    username: str = described("User name.", example="ann")
+    name: str = described("Name to show.", example="Ann")
 
 
 @dataclass(frozen=True)
@@ -115,8 +131,10 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             policy="public",
             body=Registration,
             status=201,
+            answer=Registered,
             problems=(
                 *PASSWORD,
+                problems.REFUSED,
                 problems.USERNAME_TAKEN,
                 problems.INVALID_USERNAME,
                 problems.INVALID_EMAIL,
@@ -129,7 +147,8 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             handler=self.change,
             policy="fresh",
             body=NewPassword,
-            problems=PASSWORD,
+            answer=replies.Handed,
+            problems=(*PASSWORD, problems.REFUSED, problems.START_OVER, problems.NOT_FOUND),
             example={"password": "another horse battery staple"},
         )
         return [*([register] if self.settings.register else []), change]
@@ -139,6 +158,10 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         from picoauth_password.commands import commands  # noqa: PLC0415 - for the CLI alone
 
         return commands(self)
+
+    @hookimpl
+    def checks(self) -> Sequence[Check]:
+        return Checkups(self).checks()
 
     @hookimpl
     def lifespan(self) -> AbstractAsyncContextManager[None]:

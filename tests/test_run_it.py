@@ -1,0 +1,408 @@
+"""The files under `docs/run`, with the real programs that they are for."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.processes import PATIENCE, accepts, free_port, program, running
+from tests.wire import short_folder
+
+RUN = Path(__file__).parent.parent / "docs" / "run"
+PAGE = (RUN.parent / "run-it.md").read_text(encoding="utf-8")
+PICOAUTH = str(Path(sys.executable).with_name("picoauth"))
+HOST = "auth.example.com"
+ANN = {"username": "ann", "password": "correct horse battery staple"}
+SETTINGS = f"""
+plugins = ["password"]
+public_url = "https://{HOST}"
+trusted_proxies = ["unix"]
+"""
+
+
+def changed(name: str, changes: dict[str, str]) -> str:
+    """A file of ours with its paths and ports changed to those of a test."""
+    text = (RUN / name).read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for the host of the examples, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    chain, private = folder / "fullchain.pem", folder / "privkey.pem"
+    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return chain, private
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[None]:
+    """The real server behind a unix socket."""
+    (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+    with running([PICOAUTH, "serve"], folder, lambda said: "/auth/login" in said):
+        yield
+
+
+@dataclass(frozen=True)
+class Front:
+    """A proxy that listens with TLS on loopback, before a real picoauth."""
+
+    port: int
+    tls: ssl.SSLContext
+
+    def client(self, address: str = "127.0.0.1") -> httpx.Client:
+        transport = httpx.HTTPTransport(verify=self.tls, local_address=address)
+        return httpx.Client(
+            base_url=f"https://127.0.0.1:{self.port}", headers={"Host": HOST}, transport=transport
+        )
+
+    def ask(self, client: httpx.Client, method: str, path: str, **more: Any) -> httpx.Response:
+        return client.request(method, path, extensions={"sni_hostname": HOST}, **more)
+
+    def raw(self, data: bytes) -> bytes:
+        """All that a new connection is answered until it is closed."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as plain,
+            self.tls.wrap_socket(plain, server_hostname=HOST) as secured,
+        ):
+            secured.sendall(data)
+            answer = b""
+            while some := secured.recv(65536):
+                answer += some
+            return answer
+
+
+@contextmanager
+def nginx(folder: Path, port: int, chain: Path, key: Path) -> Iterator[None]:
+    site = changed(
+        "nginx.conf",
+        {
+            "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+            "listen [::]:443 ssl;": "",
+            "/run/picoauth/picoauth.sock": f"{folder}/picoauth.sock",
+            "/etc/ssl/picoauth/fullchain.pem": str(chain),
+            "/etc/ssl/picoauth/privkey.pem": str(key),
+        },
+    )
+    (folder / "site.conf").write_text(site, encoding="utf-8")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    main = f"daemon off; master_process off; pid {folder}/nginx.pid; events {{}}"
+    whole = f"{main} http {{ access_log off; {paths} include {folder}/site.conf; }}"
+    (folder / "nginx.conf").write_text(whole, encoding="utf-8")
+    command = [program("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", "stderr"]
+    with running(command, folder, lambda _: accepts(port)):
+        yield
+
+
+@contextmanager
+def caddy(folder: Path, port: int, chain: Path, key: Path) -> Iterator[None]:
+    site = changed(
+        "Caddyfile",
+        {
+            "\n" + HOST + " {": (
+                "\n{\n admin off\n auto_https disable_redirects\n}\n"
+                f"https://{HOST}:{port} {{\n bind 127.0.0.1\n tls {chain} {key}"
+            ),
+            "/run/picoauth/picoauth.sock": f"{folder}/picoauth.sock",
+        },
+    )
+    (folder / "Caddyfile").write_text(site, encoding="utf-8")
+    command = [program("caddy"), "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
+    homes = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    with running(command, folder, lambda _: accepts(port), homes):
+        yield
+
+
+PROXIES = {"nginx": nginx, "caddy": caddy}
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def front(request: pytest.FixtureRequest) -> Iterator[Front]:
+    """Both proxies with our files, before a picoauth where Ann is registered."""
+    program(request.param)
+    with short_folder() as folder, serving(folder):
+        chain, key = certificate(folder)
+        port = free_port()
+        with PROXIES[request.param](folder, port, chain, key):
+            made = Front(port, ssl.create_default_context(cafile=chain))
+            with made.client() as client:
+                assert 201 == made.ask(client, "POST", "/auth/register", json=ANN).status_code
+            yield made
+
+
+def test_login_through_a_proxy(front: Front) -> None:
+    """A login over TLS works, its answer is that of a server with a public address."""
+    with front.client() as client:
+        answer = front.ask(client, "POST", "/auth/login", json=ANN)
+        assert 200 == answer.status_code
+        assert "max-age=31536000" == answer.headers["strict-transport-security"]
+        token = answer.json()["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        claims = front.ask(client, "POST", "/jwt/validate", headers=bearer).json()
+        assert ("ann", f"https://{HOST}") == (claims["preferred_username"], claims["iss"])
+
+
+def test_address_that_the_server_sees(front: Front) -> None:
+    """It is the one that the proxy was asked from, whatever the client claims."""
+    claims = {
+        "X-Forwarded-For": "203.0.113.9, 127.0.0.1",
+        "X-Real-IP": "203.0.113.9",
+        "Forwarded": "for=203.0.113.9",
+        "X-Forwarded-Host": "evil.example",
+    }
+    with front.client("127.0.0.2") as client:
+        answer = front.ask(client, "POST", "/auth/login", json=ANN, headers=claims)
+        bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        shown = front.ask(client, "GET", "/auth/sessions", headers=bearer).json()
+        assert ["127.0.0.2"] == [s["address"] for s in shown["sessions"] if s["current"]]
+
+
+def test_foreign_host_through_a_proxy(front: Front) -> None:
+    """Whoever asks for another name gets no login, and no word of that name in the answer."""
+    with front.client() as client:
+        headers = {"Host": "evil.example"}
+        answer = front.ask(client, "POST", "/auth/login", json=ANN, headers=headers)
+        assert "access_token" not in answer.text
+        assert "evil" not in f"{answer.headers} {answer.text}"
+
+
+def test_events_through_a_proxy(front: Front) -> None:
+    """The stream of ended sessions is passed on as it comes, and not collected."""
+    path = "/.well-known/picoauth/revocations/stream"
+    more = {"extensions": {"sni_hostname": HOST}, "timeout": PATIENCE}
+    with front.client() as client, client.stream("GET", path, **more) as answer:
+        lines = answer.iter_lines()
+        assert "event: revocations" in (next(lines) for _ in range(5))
+
+
+UPGRADE = (
+    f"GET /health-check HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+).encode()
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+CLOSE = f"GET /health-check HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+
+
+def test_no_tunnel_through_a_proxy(front: Front) -> None:
+    """`Upgrade: h2c` makes no tunnel past the proxy: no byte of HTTP/2 comes back."""
+    answer = front.raw(UPGRADE + PREFACE + CLOSE)
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b"HTTP/1.1 101" not in answer
+    assert b"\0\0" not in answer  # every frame of HTTP/2 begins so
+
+
+HIDDEN = b"DELETE /auth/me HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD = f"POST /auth/login HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n".encode()
+SMUGGLED = {
+    "length and chunks": HEAD
+    + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(HIDDEN))
+    + HIDDEN,
+    "two lengths": HEAD + b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    "odd chunks": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "chunks behind a space": HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + HIDDEN,
+    "a chunk's size twice": HEAD + b"Transfer-Encoding: chunked\r\n\r\n0x0\r\n\r\n" + HIDDEN,
+}
+
+
+@pytest.mark.parametrize("attack", SMUGGLED)
+def test_smuggled_request(front: Front, attack: str) -> None:
+    """After a request that could be read in two ways, everybody still gets their own answer."""
+    answer = front.raw(SMUGGLED[attack] + CLOSE)
+    assert b"HTTP/1.1 200" not in answer.partition(b"\r\n")[0]
+    for _ in range(3):
+        assert front.raw(CLOSE).startswith(b"HTTP/1.1 200")
+
+
+def test_long_body_through_a_proxy(front: Front) -> None:
+    """More than 64 KiB do not reach the server."""
+    with front.client() as client:
+        answer = front.ask(client, "POST", "/auth/login", content=b" " * 70_000)
+        assert 413 == answer.status_code
+
+
+def units(folder: Path) -> list[str]:
+    """Our units in a folder, with the paths of this test."""
+    names = []
+    for name in ("picoauth.service", "picoauth.socket"):
+        changes = {"/opt/picoauth/bin/picoauth": PICOAUTH} if name.endswith("service") else {}
+        (folder / name).write_text(changed(name, changes), encoding="utf-8")
+        names.append(str(folder / name))
+    return names
+
+
+def analyze(*arguments: str) -> str:
+    """What `systemd-analyze` says; a complaint fails the test."""
+    command = [program("systemd-analyze"), "--no-pager", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert 0 == done.returncode, done.stderr
+    assert "" == done.stderr
+    return done.stdout
+
+
+def test_units_are_right(tmp_path: Path) -> None:
+    """There is nothing to say against the units: no unknown setting, no missing file."""
+    assert "" == analyze("verify", *units(tmp_path))
+
+
+def test_exposure_of_the_unit(tmp_path: Path) -> None:
+    """The exposure level is the one that the page names."""
+    [service, _] = units(tmp_path)
+    said = analyze("security", "--offline=true", service)
+    [level] = re.findall(r"Overall exposure level for \S+: ([\d.]+) ", said)
+    assert f"exposure level of {level}" in PAGE
+
+
+def used(path: Path) -> None:
+    """Register and log in over a unix socket."""
+    transport = httpx.HTTPTransport(uds=str(path))
+    with httpx.Client(transport=transport, base_url="http://localhost", timeout=PATIENCE) as client:
+        assert 201 == client.post("/auth/register", json=ANN).status_code
+        assert 200 == client.post("/auth/login", json=ANN).status_code
+
+
+REFUSING = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE: what MemoryDenyWriteExecute= asks of the kernel
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_socket_activation_by_systemd() -> None:
+    """Who asks first starts the server, with memory as the unit has it, and is answered."""
+    activate = program("systemd-socket-activate")
+    with short_folder() as folder:
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        path = folder / "handed.sock"
+        server = [sys.executable, "-c", REFUSING, PICOAUTH, "serve"]
+        command = [activate, "-l", str(path), "--", *server]
+        with running(command, folder, lambda _: path.is_socket()) as log:
+            used(path)
+            assert f"picoauth listens on unix:{path}\n" in log.read_text(encoding="utf-8")
+            assert not (folder / "picoauth.sock").exists()
+
+
+LOCKED = """
+set -e
+mount --make-rprivate /
+mount --bind "$STATE" "$STATE"
+mount -o remount,bind,ro /
+if touch /etc/picoauth-was-here; then exit 9; fi 2> "$STATE/refused"
+exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all "$@"
+"""
+
+
+def test_server_that_is_locked_in() -> None:
+    """It needs no network, no capability, and no place to write but its own: as the unit has it."""
+    activate, unshare, setpriv = (
+        program(name) for name in ("systemd-socket-activate", "unshare", "setpriv")
+    )
+    if os.geteuid():
+        pytest.skip("only root may take things away from a process in this way")
+    unit = (RUN / "picoauth.service").read_text(encoding="utf-8")
+    for line in ("ProtectSystem=strict", "PrivateNetwork=yes", "CapabilityBoundingSet="):
+        assert f"\n{line}\n" in unit
+    with short_folder() as folder:
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        path = folder / "handed.sock"
+        locked = ["bash", "-c", LOCKED.replace("setpriv", setpriv), "-", PICOAUTH, "serve"]
+        command = [activate, "-l", str(path), "-E", f"STATE={folder}", "--", unshare]
+        with running([*command, "--net", "--mount", *locked], folder, lambda _: path.is_socket()):
+            used(path)
+        assert "Read-only file system" in (folder / "refused").read_text(encoding="utf-8")
+
+
+def calls(name: str) -> set[str]:
+    """The system calls of one of systemd's sets."""
+    said = analyze("syscall-filter", name).splitlines()
+    words = [line.strip() for line in said if line.startswith("    ")]
+    found = {word for word in words if not word.startswith(("#", "@"))}
+    return found.union(*(calls(word) for word in words if word.startswith("@")))
+
+
+def test_sandbox_of_the_unit() -> None:
+    """The unit lets the server do what it does, and no more: system calls, kinds of sockets."""
+    strace = program("strace")
+    unit = (RUN / "picoauth.service").read_text(encoding="utf-8")
+    assert ["@system-service", "~@privileged"] == re.findall(r"SystemCallFilter=(.*)", unit)
+    assert ["AF_UNIX"] == re.findall(r"RestrictAddressFamilies=(.*)", unit)
+    allowed = calls("@system-service") - calls("@privileged")
+    with short_folder() as folder:
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        trace = folder / "trace"
+        command = [strace, "-f", "-s", "0", "-o", str(trace), PICOAUTH, "serve"]
+        with running(command, folder, lambda said: "/auth/login" in said):
+            used(folder / "picoauth.sock")
+        text = trace.read_text(encoding="utf-8", errors="replace")
+    made = set(re.findall(r"^\d+ +(\w+)\(", text, re.MULTILINE))
+    as_root = {"fchown"}  # SQLite gives new files to the owner of the database, if it may
+    making = {"chown"}  # of its own socket's group, where systemd hands none over
+    assert {"accept4", "setpriority", "openat"} <= made
+    assert set() == made - allowed - as_root - making
+    assert {"AF_UNIX"} == set(re.findall(r"\bsocket(?:pair)?\((\w+)", text))
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_address_under_uvicorn(flag: bool) -> None:  # noqa: FBT001
+    """With the flag of the page a client cannot choose its address; without it, it can."""
+    [command] = re.findall(r"uvicorn (--no-proxy-headers) --port 8100 (asgi:app)", PAGE)
+    [source] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    option, app = command
+    port = free_port()
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    with short_folder() as folder:
+        (folder / "asgi.py").write_text(source, encoding="utf-8")
+        (folder / "picoauth.toml").write_text(SETTINGS, encoding="utf-8")
+        line = [uvicorn, *([option] if flag else []), "--port", str(port), app]
+        with (
+            running(line, folder, lambda said: "Uvicorn running" in said),
+            httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+            client.post("/auth/register", json=ANN)
+            claim = {"X-Forwarded-For": "203.0.113.9"}
+            token = client.post("/auth/login", json=ANN, headers=claim).json()["access_token"]
+            bearer = {"Authorization": f"Bearer {token}"}
+            [session] = client.get("/auth/sessions", headers=bearer).json()["sessions"]
+    assert ("127.0.0.1" if flag else "203.0.113.9") == session["address"]
