@@ -15,18 +15,21 @@ PATIENCE = 60
 class Answer(NamedTuple):
     status: int
     body: bytes
+    head: bytes = b""
 
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-def message(method: str, path: str, body: Any = None, token: str | None = None) -> bytes:
+def message(
+    method: str, path: str, body: Any = None, token: str | None = None, *headers: str
+) -> bytes:
     """A request to the letter, made ahead of the time that is measured; `body` goes as JSON."""
     content = b"" if body is None else json.dumps(body).encode()
     lines = [f"{method} {path} HTTP/1.1", "host: localhost", f"content-length: {len(content)}"]
     lines += ["content-type: application/json"] if content else []
     lines += [f"authorization: Bearer {token}"] if token else []
-    return "\r\n".join([*lines, "", ""]).encode() + content
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + content
 
 
 class Client:
@@ -61,7 +64,7 @@ class Client:
         while len(self.rest) < whole:
             self.more()
         body, self.rest = self.rest[end + 4 : whole], self.rest[whole:]
-        return Answer(int(head[9:12]), body)
+        return Answer(int(head[9:12]), body, head)
 
     def more(self) -> None:
         data = self.socket.recv(65536)

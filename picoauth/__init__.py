@@ -36,6 +36,7 @@ from picoauth.figures import Figure
 from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
+from picoauth.keptsessions import KeptSessions, SessionKeeper
 from picoauth.mail import Mailer, Message, Sender
 from picoauth.mint import Login
 from picoauth.routes import (
@@ -91,6 +92,7 @@ __all__ = [
     "Guard",
     "Identifier",
     "Job",
+    "KeptSessions",
     "Limiter",
     "Login",
     "LoginCompleted",
@@ -113,6 +115,7 @@ __all__ = [
     "Session",
     "SessionDerived",
     "SessionEnded",
+    "SessionKeeper",
     "SessionStore",
     "SessionsEnded",
     "SigningKeyAdded",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from picoauth import migrations, schema, secrets, upkeep
 from picoauth.accounts import Accounts
 from picoauth.addresses import Proxies
+from picoauth.changes import settled
 from picoauth.cookies import Cookies
 from picoauth.credentials import Credentials
 from picoauth.database import Database, Statement
@@ -20,7 +21,7 @@ from picoauth.discovery import Found, blaming
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError
 from picoauth.events import Caller
-from picoauth.factors import Factor
+from picoauth.factors import Factor, by_name
 from picoauth.feed import Feed
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
@@ -33,7 +34,7 @@ from picoauth.plugins import SLOTS, Plugins, stop
 from picoauth.policies import who
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.resource_servers import ResourceServers
-from picoauth.revocations import Revocations
+from picoauth.revocations import Revocations, forever
 from picoauth.rotation import Rotation
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config
@@ -138,6 +139,7 @@ class Auth:
             await self.migrate()
             await self.keys.ensure()
             await self.revocations.poll()
+            await settled(self.sessions, self.revocations)
             await self.check_factors()
             yield
         finally:
@@ -176,7 +178,10 @@ class Auth:
                     with blaming(self.plugins.origins[name], "fails in lifespan"):
                         await stack.enter_async_context(context)
             tasks = [
-                asyncio.create_task(self.revocations.forever(self.keys.refresh, self.feed.look)),
+                asyncio.create_task(
+                    forever(self.revocations.poll, self.keys.refresh, self.feed.look)
+                ),
+                asyncio.create_task(forever(self.sessions.settle)),
                 asyncio.create_task(self.jobs.forever()),
             ]
             try:
@@ -215,10 +220,9 @@ class Auth:
     async def derive(
         self, session: Session, caller: Caller, *statements: Statement, site: str = ""
     ) -> dict[str, Any]:
-        """Tokens of a sibling of a session, which ends with it; `statements` join its write.
+        """Tokens of a sibling, which ends with its session; `statements` join its write.
 
-        With a `site`, a host, it is kept in a cookie that only `who` with this site accepts,
-        and the answer to this request sets it. Raises Denied.
+        Of a `site`, a host, in a cookie that only `who` with it accepts. Raises Denied.
         """
         return await self.logins.mint.derive(session, caller, site, *statements)
 
@@ -227,8 +231,8 @@ class Auth:
     ) -> Access:
         """Who a request is from, by its headers `Authorization`, or else `Cookie`. Raises Denied.
 
-        By the cookie of a `site` where one is named, and by no other. Which page asks is not
-        looked at. `hand=False` where the answer, with a newer cookie, would not reach the browser.
+        Of a `site` by its own cookie; which page asks is not looked at. `hand=False` where the
+        answer, with a newer cookie, would not reach the browser.
         """
         return await who(self, authorization, cookie, site, hand=hand)
 
@@ -242,7 +246,3 @@ class Auth:
         if age is None or not 0 <= age <= self.config.logins.fresh_for:  # a clock may go back
             raise AuthError(STEPUP_NEEDED)
         return session
-
-
-def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:
-    return {factor.name: factor for factor in factors}

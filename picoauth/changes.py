@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from picoauth.database import Statement
 from picoauth.errors import Conflict, Unavailable
 from picoauth.events import Event
+from picoauth.revocations import Revocations
+from picoauth.sessions import SessionStore
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -41,8 +43,14 @@ async def ended(auth: Auth, event: Event, *statements: Statement) -> dict[str, A
 
 
 async def heed(auth: Auth) -> None:
-    """Refuse here from now on what a commit ended. That it did stands, whether this works or not."""
-    try:
-        await auth.revocations.poll()
-    except Unavailable as error:
-        log.warning("sessions that just ended are not refused here yet: %s", error)
+    """Refuse here from now on what a commit ended."""
+    await settled(auth.sessions, auth.revocations)
+
+
+async def settled(store: SessionStore, revocations: Revocations) -> None:
+    """What a commit ended has ended, whether this works or not: it is tried again and again."""
+    for work in (store.settle, revocations.poll):
+        try:
+            await work()
+        except Unavailable as error:
+            log.warning("sessions that just ended are not refused here yet: %s", error)

@@ -172,7 +172,7 @@ def cli(path: Path) -> None:
 def init(ctx: click.Context) -> None:
     """Write a commented settings file.
 
-    With the plugins that are installed.
+    With the plugins that are installed, but for those that keep sessions or data elsewhere.
     """
     path = settings_path(ctx)
     text, names, problems = first()

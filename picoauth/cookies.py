@@ -16,7 +16,7 @@ from picoauth.errors import AuthError, Conflict, Denied
 from picoauth.grants import shown
 from picoauth.outgoing import set_cookie
 from picoauth.problems import AMBIGUOUS_TOKEN, CROSS_SITE, SESSION_ENDED
-from picoauth.sessions import Session
+from picoauth.sessions import Session, undoing
 from picoauth.tokens import Access
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ class Cookies:
         longer = replace(session, rotated_at=now, idle_at=min(idle_at, session.expires_at))
         try:
             changing = await self.auth.sessions.change(longer, session.generation)
-            await self.auth.database.write(*changing)
+            async with undoing(self.auth.sessions, longer, session):
+                await self.auth.database.write(*changing)
         except Conflict:
             return None
         return longer

@@ -12,7 +12,7 @@ from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict, Denied
 from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
 from picoauth.problems import LAST_FACTOR, NOT_FOUND, SESSION_ENDED, START_OVER
-from picoauth.sessions import Session, renewed
+from picoauth.sessions import Session, renewed, undoing
 from picoauth.users import Enrolment, User
 
 if TYPE_CHECKING:
@@ -52,9 +52,13 @@ class Credentials:
             current = await self.session(session_id)
             changed = self.auth.cookies.renewed(change(current), current)
             answer = await answering(changed)
-            changing = await self.auth.sessions.change(changed, current.generation)
             try:
-                replies = await self.auth.events.commit(event, *statements, *changing)
+                changing = await self.auth.sessions.change(changed, current.generation)
+            except Conflict:  # of a store that acts by itself
+                continue
+            try:
+                async with undoing(self.auth.sessions, changed, current):
+                    replies = await self.auth.events.commit(event, *statements, *changing)
             except Conflict as conflict:
                 if conflict.index < len(statements):
                     raise

@@ -93,3 +93,7 @@ class Factor(ABC):
     @abstractmethod
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         """Answer a proof, or raise Denied(self.refused). Nothing never proves anything."""
+
+
+def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:
+    return {factor.name: factor for factor in factors}

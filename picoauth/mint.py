@@ -11,7 +11,7 @@ from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied
 from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SessionEnded
 from picoauth.problems import SESSION_ENDED
-from picoauth.sessions import Delivery, Session
+from picoauth.sessions import Delivery, Session, undoing
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -142,11 +142,8 @@ class Mint:
         crowded = await self.crowded(session)
         ends = [each for one in crowded for each in await self.auth.sessions.end(one.id)]
         made = await self.auth.sessions.put(session)
-        try:
+        async with undoing(self.auth.sessions, session):
             replies = await self.auth.events.commit(event, *statements, *made, *ends)
-        except BaseException:
-            await self.auth.sessions.end(session.id)  # a store elsewhere takes the session back
-            raise
         self.auth.cookies.hand(session)
         if crowded:
             await heed(self.auth)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from picoauth.discovery import REMEDY, Origin, blaming
+from picoauth.discovery import REMEDY, Found, Origin, blaming, imported
 from picoauth.errors import ConfigError
 from picoauth.hooks import Plugin
 from picoauth.shapes import suggest
@@ -77,3 +78,12 @@ def bound(implementation: Any) -> Callable[..., Any]:
         return implementation.function(**named)
 
     return call
+
+
+def replaces(found: Found) -> bool:
+    """Whether it takes the place of what works by itself, which is to be chosen."""
+    with suppress(ConfigError):
+        kind = imported(found)
+        slots = ("database", "sessions", "limiter")
+        return any(getattr(kind, slot) is not getattr(Plugin, slot) for slot in slots)
+    return False

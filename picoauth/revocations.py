@@ -65,20 +65,21 @@ class Revocations:
             for listener in self.listeners:
                 listener(fresh)
 
-    async def forever(self, *also: Learn) -> None:
-        """Poll for ever, with whatever `also` must be as fresh. No failure ends it."""
-        failing: set[Learn] = set()
-        while True:
-            for learn in (self.poll, *also):
-                await attempt(learn, failing)
-            await asyncio.sleep(PAUSE)
-
     async def stale(self) -> str | None:
         if abs(self.now() - self.looked_at) <= STALE:
             return None
         return (
             "The list of revoked sessions is not up to date: see why the database is not reachable."
         )
+
+
+async def forever(*learn: Learn) -> None:
+    """Learn for ever, one after the other. No failure ends it."""
+    failing: set[Learn] = set()
+    while True:
+        for one in learn:
+            await attempt(one, failing)
+        await asyncio.sleep(PAUSE)
 
 
 async def attempt(learn: Learn, failing: set[Learn]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from picoauth.changes import settled
 from picoauth.delivery import Events
 from picoauth.errors import Conflict, Denied
 from picoauth.events import Caller, RefreshReused
@@ -56,16 +57,27 @@ class Rotation:
 
     async def stolen(self, session: Session, caller: Caller) -> None:
         """End the session and say so, once, however often the spent token comes at once."""
+        current: Session | None = session
+        while current is not None and current.alive(self.now()):
+            if await self.ended(current, caller):
+                break
+            await settled(self.store, self.revocations)  # what another process ended
+            current = await self.store.get(session.id)
+        await settled(self.store, self.revocations)
+
+    async def ended(self, session: Session, caller: Caller) -> bool:
+        """End a session that is as it was read, or answer that it is not."""
         event = RefreshReused(
             at=self.now(), user_id=session.user_id, session_id=session.id, caller=caller
         )
-        still = await self.store.change(session, session.generation)
+        try:
+            still = await self.store.change(session, session.generation)
+        except Conflict:  # of a store that acts by itself
+            return False
         try:
             await self.events.commit(event, *still, *await self.store.end(session.id))
         except Conflict as conflict:
             if conflict.index >= len(still):
                 raise
-            current = await self.store.get(session.id)
-            if current is not None and current.alive(self.now()):  # rotated, and not ended yet
-                await self.stolen(current, caller)
-        await self.revocations.poll()
+            return False
+        return True

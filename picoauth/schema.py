@@ -13,6 +13,7 @@ TABLES = frozenset(
         "revocations",
         "throttle",
         "outbox",
+        "endings",
         "jobs",
         "migrations",
     }
@@ -96,6 +97,11 @@ KERNEL = (
     """
     create table resource_servers (
         name text primary key, hash blob not null unique, created_at integer not null
+    )
+    """,
+    """
+    create table endings (
+        id text primary key, owner text not null, session_id text, keep text, below_epoch integer
     )
     """,
 )

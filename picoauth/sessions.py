@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -56,8 +57,10 @@ def renewed(session: Session, now: int, idle_at: int) -> Session:
 class SessionStore(Protocol):
     """Keeps sessions; the occupant of the slot `sessions`.
 
-    `put`, `change`, `end` and `end_all` may answer statements, which join the write that
-    needs them; a store outside the database acts itself and answers none.
+    `put`, `change`, `end` and `end_all` answer statements, which join the write that needs
+    them. What cannot join it, since it happens elsewhere, `put` and `change` do before it, and
+    `undo` takes back where it fails; what ends is committed first, and `settle` does it then.
+    `KeptSessions` is all that for whatever can keep, replace and forget one session.
     """
 
     async def put(self, session: Session) -> Sequence[Statement]: ...
@@ -78,3 +81,22 @@ class SessionStore(Protocol):
         ...
 
     async def list(self, user_id: str) -> Sequence[Session]: ...
+    async def undo(self, session: Session, before: Session | None = None) -> None:
+        """Take back what `put` or, with the session as it was, `change` did. Raises nothing."""
+        ...
+
+    async def settle(self) -> None:
+        """Do what the writes committed that ended sessions. Raises Unavailable; then again."""
+        ...
+
+
+@asynccontextmanager
+async def undoing(
+    store: SessionStore, session: Session, before: Session | None = None
+) -> AsyncIterator[None]:
+    """Around the write that a `put` or `change` belongs to, which may fail or be given up."""
+    try:
+        yield
+    except BaseException:
+        await store.undo(session, before)
+        raise

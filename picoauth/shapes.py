@@ -136,7 +136,9 @@ class Shaper:
             return self.wrong(where, str(error))
 
     def optional(self, args: tuple[Any, ...], value: object, where: str) -> Any:
-        kind = next(arg for arg in args if arg is not types.NoneType)
+        """`None`, or the kind that the value is of: a text may stand beside a secret."""
+        kinds = [arg for arg in args if arg is not types.NoneType]
+        kind = type(value) if type(value) in kinds else kinds[-1]
         return None if value is None else self.convert(kind, value, where)
 
     def items(self, kind: Any, value: object, where: str) -> Any:

@@ -107,6 +107,12 @@ class SqlSessions:
         rows = await self.database.read(sql, (user_id,))
         return [found for row in rows if (found := session(row)).alive(self.now())]
 
+    async def undo(self, session: Session, before: Session | None = None) -> None:
+        """Nothing to do: all of it was in the write."""
+
+    async def settle(self) -> None:
+        """Nothing to do: all of it was in the write."""
+
 
 def session(row: Row) -> Session:
     names = [name.strip() for name in COLUMNS.split(",")]

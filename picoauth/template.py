@@ -11,6 +11,7 @@ from typing import Any
 from picoauth.discovery import Found, blaming, find, imported, installed
 from picoauth.errors import ConfigError
 from picoauth.formats import check_name
+from picoauth.overrides import replaces
 from picoauth.plugins import each
 from picoauth.settings import SECRET, Config, Secret
 from picoauth.shapes import UNITS, Seconds, hints
@@ -29,7 +30,7 @@ SHOWN = {
 
 def first() -> tuple[str, Sequence[str], Sequence[str]]:
     """A first file, the plugins in it, and what is wrong with those that are left out."""
-    known = installed()
+    known = [found for found in installed() if not replaces(found)]
     names = dict.fromkeys(found.origin.name for found in known)
     blocks, problems = each(names, lambda name: block(usable(name, known)))
     return text(blocks), list(blocks), problems

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from picoauth.auth import Auth
-from picoauth.errors import ConfigError
+from picoauth.errors import ConfigError, Unavailable
 from picoauth.events import Caller
 from picoauth.running import command, run
 from picoauth.tables import as_json, printable, table
@@ -87,7 +87,7 @@ def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
             **asdict(found),
             "identifiers": [asdict(i) for i in await auth.users.identifiers(found.id)],
             "factors": [asdict(e) for e in await auth.users.enrolments(found.id)],
-            "sessions": len(await auth.sessions.list(found.id)),
+            "sessions": await sessions_of(auth, found),
         }
 
     shown = run(ctx, work)
@@ -150,6 +150,14 @@ async def find(auth: Auth, text: str) -> User:
     if user is None:
         raise ConfigError(f"There is no user {text!r}: `picoauth users list` shows all.")
     return user
+
+
+async def sessions_of(auth: Auth, user: User) -> int | None:
+    """How many a user has; None where only the server can tell."""
+    try:
+        return len(await auth.sessions.list(user.id))
+    except Unavailable:
+        return None
 
 
 def item(one: Mapping[str, Any]) -> str:

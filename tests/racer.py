@@ -89,7 +89,7 @@ class Racer:
             amr=("pwd",),
         )
         await self.auth.database.write(*await self.auth.sessions.put(session))
-        return {**await self.auth.grants.tokens(user, session), "user_id": user.id}
+        return {**await self.auth.grants.session(user, session), "user_id": user.id}
 
     async def refresh(self, token: str, times: int = 1) -> dict[str, int]:
         """The refresh tokens and refusals that came back, each with its number."""

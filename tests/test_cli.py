@@ -381,6 +381,8 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
         "other  picoauth-other 1.0  (installed, not listed)\n"
+        "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
+        "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
     ) == done("plugins")
 
 
@@ -399,16 +401,19 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
             "routes": ["GET /quick", "GET /shelf/{id}"],
             "tables": ["shelf", "shelf_books"],
         },
-        {
-            "name": "password",
-            "distribution": "picoauth-password",
-            "version": "0.1.0",
-            "listed": False,
-            "hooks": [],
-            "factors": [],
-            "routes": [],
-            "tables": [],
-        },
+        *(
+            {
+                "name": name,
+                "distribution": f"picoauth-{name}",
+                "version": "0.1.0",
+                "listed": False,
+                "hooks": [],
+                "factors": [],
+                "routes": [],
+                "tables": [],
+            }
+            for name in ("password", "session-memory", "session-redis")
+        ),
     ] == lines("plugins", "--json")
 
 

@@ -273,7 +273,6 @@ DATABASES: Sequence[tuple[str, Mapping[str, Any], type[Around]]] = [
     ("test_one_of_fifty_wins", {}, OneByOneWithIndex),
     ("test_failing_write_troubles_no_other", {}, Chained),
     ("test_cancelled_callers_wrote_all_or_nothing", {}, OneByOne),
-    ("test_cancelled_callers_wrote_all_or_nothing", {}, Hasty),
     ("test_migrations_of_the_kernel", {}, Loose),
     ("test_database_that_is_down", {}, Empty),
 ]

@@ -7,7 +7,7 @@ import base64
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,6 @@ from picoauth import (
     Auth,
     AuthError,
     Check,
-    Conflict,
     Database,
     Draft,
     EdgeReply,
@@ -31,6 +30,7 @@ from picoauth import (
     Factor,
     Guard,
     Job,
+    KeptSessions,
     Limiter,
     Login,
     LoginCompleted,
@@ -61,6 +61,7 @@ from picoauth.overrides import specs
 from picoauth.testing import Server, serving
 from tests.distributions import distributing
 from tests.factors import PIN, PinPlugin, code_of, join, step
+from tests.keepers import Shelf
 from tests.plugs import Kind, settings_of
 
 CLOSED = Problem(403, "closed", "This is closed today.")
@@ -105,54 +106,12 @@ async def test_hook_database(tmp_path: Path) -> None:
     assert (tmp_path / "picoauth.db").exists()
 
 
-class Memory:
-    """Keeps sessions in memory: each method acts itself, and answers no statements."""
-
-    def __init__(self) -> None:
-        self.sessions: dict[str, Session] = {}
-
-    async def put(self, session: Session) -> Sequence[Statement]:
-        self.sessions[session.id] = session
-        return ()
-
-    async def change(self, session: Session, generation: int) -> Sequence[Statement]:
-        if self.sessions[session.id].generation != generation:
-            raise Conflict(0)
-        return await self.put(session)
-
-    async def end(self, session_id: str) -> Sequence[Statement]:
-        self.sessions.pop(session_id, None)
-        return ()
-
-    async def end_all(
-        self, user_id: str, *, keep: str | None, below_epoch: int
-    ) -> Sequence[Statement]:
-        for session in await self.list(user_id):
-            if session.id != keep and session.epoch < below_epoch:
-                await self.end(session.id)
-        return ()
-
-    async def get(self, session_id: str) -> Session | None:
-        return self.sessions.get(session_id)
-
-    async def rotate(self, session_id: str, generation: int, now: int) -> Session | None:
-        session = self.sessions.get(session_id)
-        if session is None or session.generation != generation or session.rotated_at > now - 10:
-            return None
-        rotated = replace(session, generation=generation + 1, rotated_at=now)
-        self.sessions[session_id] = rotated
-        return rotated
-
-    async def list(self, user_id: str) -> Sequence[Session]:
-        return [session for session in self.sessions.values() if session.user_id == user_id]
-
-
 class MemoryPlugin(Plugin[NoSettings]):
     """Occupies the slot `sessions`."""
 
     @hookimpl
     def sessions(self) -> SessionStore:
-        return Memory()
+        return KeptSessions(self.auth, Shelf())
 
 
 async def test_hook_sessions(tmp_path: Path) -> None:
@@ -160,16 +119,18 @@ async def test_hook_sessions(tmp_path: Path) -> None:
     async with running(tmp_path, {"memory": MemoryPlugin}) as server:
         tokens = await logged_in(server)
         store = server.auth.sessions
-        assert isinstance(store, Memory)
-        assert 1 == len(store.sessions)
+        assert isinstance(store, KeptSessions)
+        assert isinstance(store.keeper, Shelf)
+        known = store.keeper.known
+        assert 1 == len(known)
         assert [] == await server.auth.database.read("select * from sessions")
         server.clock.advance(60)
         refreshed = await server.client.post("/jwt/refresh", content=tokens["refresh_token"])
         assert 200 == refreshed.status_code
-        assert [1] == [session.generation for session in store.sessions.values()]
+        assert [1] == [session.generation for session in known.values()]
         token = refreshed.json()["access_token"]
         assert 204 == (await server.post("/auth/logout", token=token)).status_code
-        assert {} == store.sessions
+        assert {} == known
 
 
 class Drawer:

@@ -256,7 +256,7 @@ async def test_methods_that_a_route_has_not(server: Server, method: str, path: s
     assert ((405, "method_not_allowed"), "POST") == (got.code, got.headers["allow"])
 
 
-@pytest.mark.parametrize("path", ["/auth/session", "/auth/sessions", "/health-check"])
+@pytest.mark.parametrize("path", ["/auth/session", "/auth/factors", "/health-check"])
 async def test_methods_of_a_route_that_is_read(server: Server, path: str) -> None:
     """What can be read by GET can be asked for by HEAD."""
     got = await ask(server, "POST", path)

@@ -250,7 +250,7 @@ async def test_the_kernel_cleans_up(server: Server) -> None:
         await database.write(
             Statement("insert into tickets values (?, 'x', null, '', ?)", (name.encode(), time)),
             Statement("insert into throttle values (?, 1, 0, ?)", (name, time)),
-            Statement("insert into revocations values (?, ?, ?)", (name, time, time)),
+            Statement("insert into revocations values (?, ?, ?, ?)", (name, time, time, time)),
             *(
                 Statement(SESSION, (f"{name} {column}", user.id, *times))
                 for column, times in {

@@ -13,7 +13,7 @@ import pytest
 
 from picoauth import Caller, ConfigError, Denied, Embedded, Statement, Unavailable, revocations
 from picoauth.database import Args, Row
-from picoauth.revocations import OVERLAP, PAUSE, Revocations, cleaning
+from picoauth.revocations import OVERLAP, PAUSE, Revocations, cleaning, forever
 from picoauth.testing import Clock, Server, serving
 from tests.storage import DEADLINE, kernel_tables, until
 
@@ -197,7 +197,7 @@ async def test_no_failure_ends_the_polls(
     async def more() -> None:
         calls["more"] += 1
 
-    polling = asyncio.create_task(known.forever(keys, more))
+    polling = asyncio.create_task(forever(known.poll, keys, more))
     await until(lambda: calls["more"] >= 3)
     await revoke(database, "a", int(clock()))
     await until(lambda: refused(known, "a"))

@@ -269,3 +269,28 @@ def test_any_value_is_a_shape_or_a_problem(value: dict[str, Any]) -> None:
     for where, what in shaper.problems:
         assert what
         assert where.isprintable()
+
+
+@dataclass(frozen=True)
+class Either:
+    """A text, or what another converter makes of a table."""
+
+    url: str | Path = described("Either.", default="x")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("a", Either("a")), ({"file": "b"}, Either(Path("b")))]
+)
+def test_text_or_something_else(value: object, expected: Either) -> None:
+    """A member that may be a text takes it as one, and all else as the other kind."""
+
+    def path(value: object) -> Path:
+        match value:
+            case {"file": str(name)}:
+                return Path(name)
+        raise ValueError("must be a file")
+
+    shaper = Shaper({Path: path})
+    assert expected == shaper.build(Either, {"url": value})
+    assert shaper.build(Either, {"url": 5}) is None
+    assert [("url", "must be a file")] == shaper.problems

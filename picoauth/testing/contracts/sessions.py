@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 
 from picoauth.auth import Auth
+from picoauth.changes import settled
 from picoauth.errors import Conflict, Denied, Unavailable
-from picoauth.sessions import Session, SessionStore
+from picoauth.sessions import Session, SessionStore, undoing
 from picoauth.testing.contracts.base import (
     KernelContract,
     committed,
@@ -33,9 +34,9 @@ class SessionStoreContract(KernelContract):
             def store(self, auth):
                 return MyStore(auth)
 
-    Both kinds of store pass it: one whose methods answer statements, which join the write that
-    needs them, and one that acts by itself and answers none. Windows and idle times are those
-    of `auth.config.tokens`, and the time is `auth.now()`.
+    Both kinds of store pass it: one whose statements are all that it does, and one outside the
+    database, such as `KeptSessions(auth, MyKeeper())`. Windows and idle times are those of
+    `auth.config.tokens`, and the time is `auth.now()`.
     """
 
     @pytest.fixture
@@ -83,7 +84,7 @@ class SessionStoreContract(KernelContract):
             assert one == await store.get("one")
         await end(auth, store, "one")
         with pytest.raises(Conflict):
-            await committed(auth, await store.put(one))
+            await put(auth, store, users["ann"])
         assert not await alive(auth, store, "one")
 
     async def test_login_that_comes_to_nothing(
@@ -91,10 +92,11 @@ class SessionStoreContract(KernelContract):
     ) -> None:
         """Where the write of a login fails there is no session (K-11): its guard was in that write.
 
-        A store that acts by itself has put it already; the kernel then ends it.
+        A store outside the database has put it already, and takes it back.
         """
-        await undone(auth, await store.put(session(auth, users["ann"])))
-        await store.end("one")
+        one = session(auth, users["ann"])
+        await undone(auth, await store.put(one))
+        await store.undo(one)
         assert not await alive(auth, store, "one")
         assert [] == list(await store.list(users["ann"]))
 
@@ -146,6 +148,29 @@ class SessionStoreContract(KernelContract):
         await end(auth, store, "one")
         with pytest.raises(Conflict):
             await committed(auth, await store.change(one, one.generation))
+        assert not await alive(auth, store, "one")
+
+    async def test_change_that_comes_to_nothing(
+        self, auth: Auth, store: SessionStore, users: dict[str, str]
+    ) -> None:
+        """Where the write of a change fails, the session is as it was, and can be changed."""
+        one = await put(auth, store, users["ann"])
+        changed = replace(one, generation=one.generation + 1, amr=("hwk",))
+        await undone(auth, await store.change(changed, one.generation))
+        await store.undo(changed, one)
+        assert one == await store.get("one")
+        await committed(auth, await store.change(changed, one.generation))
+        assert changed == await store.get("one")
+
+    async def test_change_after_the_end(
+        self, auth: Auth, store: SessionStore, users: dict[str, str]
+    ) -> None:
+        """A change whose write comes after that of an end is a conflict."""
+        one = await put(auth, store, users["ann"])
+        changing = await store.change(replace(one, amr=("hwk",)), one.generation)
+        await end(auth, store, "one")
+        with pytest.raises(Conflict):
+            await committed(auth, changing)
         assert not await alive(auth, store, "one")
 
     async def test_fifty_changes_at_once(
@@ -250,6 +275,33 @@ class SessionStoreContract(KernelContract):
             assert again is not None
             assert found.generation + 1 == again.generation
 
+    async def test_answers_that_nobody_waits_for(
+        self, auth: Auth, store: SessionStore, users: dict[str, str]
+    ) -> None:
+        """Whoever hangs up in the middle never leaves an answer to somebody else."""
+        names = [f"s{n}" for n in range(20)]
+        for name in names:
+            await put(auth, store, users["ann"], name)
+        for _ in range(5):
+            found = await give_up(store.get(name) for name in names)
+            answered = [(n, s) for n, s in zip(names, found, strict=True) if isinstance(s, Session)]
+            assert [name for name, _ in answered] == [session.id for _, session in answered]
+            assert names == [s.id for name in names if (s := await store.get(name)) is not None]
+
+    async def test_end_of_its_time(
+        self, auth: Auth, store: SessionStore, clock: Clock, users: dict[str, str]
+    ) -> None:
+        """A session whose idle or absolute end has come is no session any more."""
+        now = auth.now()
+        await put(auth, store, users["ann"], "idle", idle_at=now + 100)
+        await put(auth, store, users["ann"], "old", idle_at=now + 200, expires_at=now + 200)
+        for seconds, left in ((99, ["old", "idle"]), (1, ["old"]), (99, ["old"]), (1, [])):
+            clock.advance(seconds)
+            assert left == [one.id for one in await store.list(users["ann"])]
+            for name in ("idle", "old"):
+                assert (name in left) == await alive(auth, store, name)
+        assert await store.rotate("idle", 3, auth.now()) is None
+
     async def test_ended_sessions_stay_ended(
         self, auth: Auth, store: SessionStore, clock: Clock, users: dict[str, str]
     ) -> None:
@@ -270,12 +322,14 @@ class SessionStoreContract(KernelContract):
     ) -> None:
         """Statements that end a session end it with the write that they join, and not before."""
         one = await put(auth, store, users["ann"])
-        statements = await store.end("one")
-        if not statements:
-            pytest.skip("the store acts by itself")
-        await undone(auth, statements)
-        assert one == await store.get("one")
-        await auth.database.write(*statements)
+        for statements in (
+            await store.end("one"),
+            await store.end_all(users["ann"], keep=None, below_epoch=2),
+        ):
+            await undone(auth, statements)
+            await settled(store, auth.revocations)
+            assert one == await store.get("one")
+        await end(auth, store, "one")
         assert not await alive(auth, store, "one")
 
     async def test_end_among_rotations(
@@ -386,18 +440,22 @@ async def put(
     auth: Auth, store: SessionStore, user_id: str, name: str = "one", **more: Any
 ) -> Session:
     made = session(auth, user_id, name, **more)
-    await committed(auth, await store.put(made))
+    statements = await store.put(made)
+    async with undoing(store, made):
+        await committed(auth, statements)
     return made
 
 
 async def end(auth: Auth, store: SessionStore, session_id: str) -> None:
     await committed(auth, await store.end(session_id))
+    await settled(store, auth.revocations)
 
 
 async def end_all(
     auth: Auth, store: SessionStore, user_id: str, *, keep: str | None, below_epoch: int
 ) -> None:
     await committed(auth, await store.end_all(user_id, keep=keep, below_epoch=below_epoch))
+    await settled(store, auth.revocations)
 
 
 async def alive(auth: Auth, store: SessionStore, session_id: str) -> bool:
