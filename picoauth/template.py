@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from picoauth.errors import ConfigError
 from picoauth.formats import check_name
 from picoauth.overrides import replaces
 from picoauth.plugins import each
+from picoauth.schemas import is_required
 from picoauth.settings import SECRET, Config, Secret
 from picoauth.shapes import UNITS, Seconds, hints
 
@@ -30,10 +32,18 @@ SHOWN = {
 
 def first() -> tuple[str, Sequence[str], Sequence[str]]:
     """A first file, the plugins in it, and what is wrong with those that are left out."""
-    known = [found for found in installed() if not replaces(found)]
+    known = [found for found in installed() if not (replaces(found) or asks(found))]
     names = dict.fromkeys(found.origin.name for found in known)
     blocks, problems = each(names, lambda name: block(usable(name, known)))
     return text(blocks), list(blocks), problems
+
+
+def asks(found: Found) -> bool:
+    """Whether it cannot be on before somebody wrote a setting of it."""
+    with suppress(ConfigError), blaming(found.origin, "has settings that cannot be read"):
+        kind: Any = imported(found).settings_type()
+        return any(is_required(field) for field in dataclasses.fields(kind))
+    return False
 
 
 def usable(name: str, known: Sequence[Found]) -> Found:

@@ -380,6 +380,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
+        "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
         "other  picoauth-other 1.0  (installed, not listed)\n"
         "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
         "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
@@ -412,7 +413,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("password", "session-memory", "session-redis")
+            for name in ("forward-auth", "password", "session-memory", "session-redis")
         ),
     ] == lines("plugins", "--json")
 

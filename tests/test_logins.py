@@ -347,23 +347,25 @@ async def test_session_store_outside_the_database(
 ) -> None:
     """Another store takes the session back where the write fails, whyever it does."""
     put: list[str] = []
-    ended: list[str] = []
+    undone: list[str] = []
 
     class Elsewhere:
         async def put(self, session: Session) -> list[Statement]:
             put.append(session.id)
             return []
 
-        async def end(self, session_id: str) -> list[Statement]:
-            ended.append(session_id)
-            return []
+        async def undo(self, session: Session, before: Session | None = None) -> None:
+            undone.append(session.id)
+
+        async def settle(self) -> None:
+            pass
 
         async def list(self, user_id: str) -> Sequence[Session]:
             return []
 
     monkeypatch.setattr(server.auth, "sessions", Elsewhere())
     assert 200 == (await step(server, **PIN)).status_code
-    assert (1, []) == (len(put), ended)
+    assert (1, []) == (len(put), undone)
 
     async def failing(*_: Any) -> None:
         raise reason
@@ -373,4 +375,4 @@ async def test_session_store_outside_the_database(
     assert (401, "start_over") == code_of(await step(server, **PIN))
     reason = ValueError("a bug")
     assert (500, "internal_error") == code_of(await step(server, **PIN))
-    assert put[1:] == ended
+    assert put[1:] == undone
