@@ -128,7 +128,8 @@ class Terminal:
 
     def start(self, command: str, up: str) -> None:
         """Run a server until the end of the page; it is up when it has said so."""
-        shell = ["bash", "-c", f"exec {self.here(command)}"]
+        alone = "unset MAKEFLAGS MAKELEVEL MFLAGS"  # else a `make` under `make test` says more
+        shell = ["bash", "-c", f"{alone}; exec {self.here(command)}"]
         log = self.stack.enter_context(running(shell, self.folder, lambda said: up in said))
         self.said = log.read_text(encoding="utf-8")
 
