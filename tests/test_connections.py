@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypercorn.events import Event
 
-from picoauth.connections import Limits
+from picoauth.connections import Connection, Limits
 from picoauth.http1 import HEADERS, Http1
 from picoauth.listeners import Bind
 from tests.probe import BIG, Probe
@@ -534,3 +536,9 @@ async def test_files_again(folder: Path, caplog: pytest.LogCaptureFixture) -> No
             async with asyncio.timeout(SOON):
                 answer = await asyncio.get_running_loop().sock_recv(other, 100)
             assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_nothing_is_written_after_the_end() -> None:
+    """What the application still says once the connection has ended reaches no transport."""
+    ended: Any = SimpleNamespace(ended=True, writer=SimpleNamespace(transport=None))
+    await Connection.write(ended, b"late")

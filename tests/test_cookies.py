@@ -586,3 +586,17 @@ async def test_remembered_claims_are_bounded(
         assert OK == await one.who()
     assert 2 == len(browser.server.auth.cookies.claims)
     assert OK == await browser.who()
+
+
+async def test_prolonging_that_comes_too_late(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody else changed the session meanwhile, the request is served all the same."""
+
+    async def late(_: object) -> None:
+        return None
+
+    monkeypatch.setattr(browser.server.auth.cookies, "lengthened", late)
+    browser.server.clock.advance(6 * DAY)
+    answer = await browser.ask("GET", "/auth/session")
+    assert (OK, None) == (code_of(answer), answer.headers.get("set-cookie"))

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from picoauth import Auth, Caller, ConfigError, KeptSessions, Session, SessionStore, parse
+from picoauth import Auth, Caller, ConfigError, Conflict, KeptSessions, Session, SessionStore, parse
 from picoauth.testing import Clock, Server, serving
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_memory import MemoryKeeper, MemoryPlugin
@@ -282,3 +282,11 @@ def test_workers_of_another_server(tmp_path: Path) -> None:
     with process(tmp_path, *command) as (_, said):
         line = heard(said, "session-memory")
         assert line.endswith(refused(tmp_path / "picoauth.db.sessions.lock"))
+
+
+async def test_ids_are_never_taken_over(keeper: MemoryKeeper) -> None:
+    """A session that is there is not replaced by one of the same id."""
+    await keeper.put(session("one"))
+    with pytest.raises(Conflict):
+        await keeper.put(session("one", "bob"))
+    assert session("one") == await keeper.get("one")

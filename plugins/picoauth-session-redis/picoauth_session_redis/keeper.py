@@ -90,12 +90,16 @@ class RedisKeeper:
         key, old = self.key(session.id), dump(before)
         async with self.asking():
             done = await self.replaced(key, old, session)
-            if not done:  # or another version of picoauth wrote the same in its own way
-                kept = await self.do("get", key)
-                if kept not in (None, old) and load(kept) == before:
-                    done = await self.replaced(key, kept, session)
+            done = done or await self.rewritten(key, before, session)
         if not done:
             raise Conflict(0)
+
+    async def rewritten(self, key: str, before: Session, session: Session) -> bool:
+        """Another version of picoauth may have written the same in its own way."""
+        kept = await self.do("get", key)
+        if kept in (None, dump(before)) or load(kept) != before:
+            return False
+        return await self.replaced(key, kept, session)
 
     async def replaced(self, key: str, old: bytes, session: Session) -> bool:
         life = self.life(end(session))

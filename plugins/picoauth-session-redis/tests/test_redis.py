@@ -28,6 +28,7 @@ from picoauth.testing import Clock, Server, serving
 from picoauth_session_redis import RedisKeeper
 from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import LATE, dump, load
+from picoauth_session_redis.plugin import check_prefix
 
 OK = (200, None)
 DOWN = (503, "unavailable")
@@ -583,3 +584,9 @@ def certificate(folder: Path) -> None:
     (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
     plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "key.pem").write_bytes(plain)
+
+
+@pytest.mark.parametrize("prefix", ["picoauth:", "a/b-c_1."])
+def test_prefixes(prefix: str) -> None:
+    """Letters, digits and signs that mean nothing to Redis are a prefix."""
+    check_prefix(prefix)
