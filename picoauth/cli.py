@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,20 @@ import click
 from picoauth import banner
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
-from picoauth.doctor_cli import doctor
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.hooks import Plugin
-from picoauth.keys_cli import keys
-from picoauth.overview import overview, text
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
-from picoauth.scaffold import new_plugin
 from picoauth.shapes import suggest
 from picoauth.tables import as_json
-from picoauth.template import first
-from picoauth.users_cli import users
+
+LATER = {
+    "users": "picoauth.users_cli",
+    "keys": "picoauth.keys_cli",
+    "doctor": "picoauth.doctor_cli",
+    "new-plugin": "picoauth.scaffold",
+}
+"""Commands by the module they are in, loaded when asked for: serving needs none of them."""
 
 OURS = (
     click.ClickException,
@@ -76,6 +79,8 @@ class Cli(click.Group):
             raise Failure([worded(error)]) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LATER:
+            return later(cmd_name)
         return super().get_command(ctx, cmd_name) or self.plugin(ctx, cmd_name)
 
     def resolve_command(
@@ -92,7 +97,7 @@ class Cli(click.Group):
         try:
             listed = configuration(ctx).plugins
         except ConfigError:
-            if suggest(name, self.commands):
+            if suggest(name, [*self.commands, *LATER]):
                 return None  # which command was meant helps more
             raise
         if name in listed:
@@ -111,7 +116,12 @@ class Cli(click.Group):
         except ConfigError:
             listed = ()
         found, _ = each(listed, has_commands)
-        return [*self.commands, *(name for name, some in found.items() if some)]
+        return [*self.commands, *LATER, *(name for name, some in found.items() if some)]
+
+
+def later(name: str) -> click.Command:
+    command: click.Command = getattr(import_module(LATER[name]), name.replace("-", "_"))
+    return command
 
 
 def has_commands(name: str) -> bool:
@@ -174,6 +184,8 @@ def init(ctx: click.Context) -> None:
 
     With the plugins that are installed, but for those that keep sessions or data elsewhere.
     """
+    from picoauth.template import first  # noqa: PLC0415 - for this command alone
+
     path = settings_path(ctx)
     text, names, problems = first()
     try:
@@ -202,15 +214,13 @@ def serve(ctx: click.Context) -> None:
     asyncio.run(banner.serve(configuration(ctx), click.echo))
 
 
-cli.add_command(users)
-cli.add_command(keys)
-
-
 @cli.command()
 @as_json
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Show what is on, in order, and what is installed but not listed."""
+    from picoauth.overview import overview, text  # noqa: PLC0415 - for this command alone
+
     for shown in overview(auth_of(ctx)):
         for line in [json.dumps(vars(shown))] if as_json else text(shown):
             click.echo(line)
@@ -225,10 +235,6 @@ def migrate(ctx: click.Context) -> None:
         count = len(statements)
         some = f"{count} migration{'' if count == 1 else 's'} applied"
         click.echo(f"{owner}: {some if count else 'up to date'}")
-
-
-cli.add_command(doctor)
-cli.add_command(new_plugin)
 
 
 def main(arguments: list[str] | None = None) -> None:

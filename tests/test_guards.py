@@ -16,7 +16,7 @@ import pytest
 import picoauth
 import picoauth.testing
 from picoauth import Application, Auth, Event, Plugin, parse, problems
-from picoauth.cli import Cli, cli
+from picoauth.cli import LATER, Cli, cli
 from picoauth.errors import Problem
 from picoauth.phrases import summary
 from picoauth.plugins import specs
@@ -250,7 +250,8 @@ def test_settings_are_documented(kind: type) -> None:
 
 def commands(group: click.Group, above: str = "") -> Iterator[str]:
     """Every command of the kernel as it is typed."""
-    for name, command in group.commands.items():
+    for name in (*group.commands, *(LATER if group is cli else ())):
+        command = group.get_command(click.Context(group), name)
         if isinstance(command, click.Group):
             yield from commands(command, f"{above}{name} ")
         else:

@@ -290,3 +290,17 @@ async def test_ids_are_never_taken_over(keeper: MemoryKeeper) -> None:
     with pytest.raises(Conflict):
         await keeper.put(session("one", "bob"))
     assert session("one") == await keeper.get("one")
+
+
+async def test_changes_compare(keeper: MemoryKeeper) -> None:
+    """A change of what another one changed meanwhile, or of what is gone, changes nothing."""
+    first = session("one")
+    await keeper.put(first)
+    second = replace(first, generation=first.generation + 1)
+    await keeper.change(second, first)
+    with pytest.raises(Conflict):
+        await keeper.change(replace(first, amr=("pwd", "otp")), first)
+    assert await keeper.get("one") == second
+    with pytest.raises(Conflict):
+        await keeper.change(session("two"), session("two"))
+    assert await keeper.get("two") is None
