@@ -21,6 +21,7 @@ MIGRATIONS = (
 )
 
 VOID = "delete from enrolments where user_id = ? and factor = 'recovery'"
+ADD = "insert into recovery (enrolment_id, hash) values " + ", ".join(["(?, ?)"] * COUNT)
 LEFT = """
     select count(r.hash), e.confirmed_at
       from enrolments e left join recovery r on r.enrolment_id = e.id
@@ -75,17 +76,16 @@ class Sets:
         codes = [made(self.auth.secrets.random) for _ in range(COUNT)]
         enrolment = self.auth.users.enrolment(user_id, FACTOR)
         rows = [value for code in codes for value in (enrolment.id, digest(code))]
-        sql = f"insert into recovery (enrolment_id, hash) values {', '.join(['(?, ?)'] * COUNT)}"
         void = Statement(VOID, (user_id,))
-        return codes, [void, self.auth.users.enrolling(enrolment), Statement(sql, rows, COUNT)]
+        return codes, [void, self.auth.users.enrolling(enrolment), Statement(ADD, rows, COUNT)]
 
     def voiding(self, user_id: str) -> Statement:
         """Void the codes of a user who has no second factor, which they could stand for."""
         names = self.undemanding()
         sql = f"""
-            {VOID} and not exists (
+            delete from enrolments where user_id = ? and factor = 'recovery' and not exists (
                 select 1 from enrolments where user_id = ? and confirmed_at is not null
-                   and factor not in ({places(names)}))
+                   and factor not in ({", ".join("?" * len(names))}))
         """
         return Statement(sql, (user_id, user_id, *names))
 
@@ -102,7 +102,7 @@ class Sets:
         names = self.undemanding()
         sql = f"""
             select count(distinct user_id) from enrolments e
-             where confirmed_at is not null and factor not in ({places(names)})
+             where confirmed_at is not null and factor not in ({", ".join("?" * len(names))})
                and not exists (select 1 from enrolments
                                 where user_id = e.user_id and factor = 'recovery')
         """
@@ -114,7 +114,3 @@ class Sets:
         """Factors that make no second factor necessary; those that nobody here knows do."""
         names = dict.fromkeys((*self.auth.factors, *self.auth.config.ignore_factors))
         return [name for name in names if not self.auth.logins.rule.demanding(name)]
-
-
-def places(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from picoauth.testing import Server
 from picoauth.testing.contracts import AccessContract, FactorContract, MatrixContract
 
 
@@ -18,3 +19,11 @@ class TestMatrix(MatrixContract):
 
 class TestAccess(AccessContract):
     """Everybody sees her own; whoever makes new ones has to be there."""
+
+
+async def test_ceremony_has_no_end(picoauth_server: Server) -> None:
+    """A test user who logs in more often than there are codes gets new ones."""
+    someone = await picoauth_server.join("pin", "recovery", "code")
+    for _ in range(12):
+        await someone.login("pin", "recovery")
+    assert 12 == await someone.sessions()
