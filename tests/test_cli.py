@@ -289,7 +289,7 @@ def test_init(folder: Path) -> None:
         "Wrote picoauth.toml, with the plugins password, recovery.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert ("password", "recovery") == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
