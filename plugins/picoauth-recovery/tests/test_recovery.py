@@ -163,7 +163,7 @@ async def test_login(server: Server, spelling: Any) -> None:
     codes, _ = await given(server)
     await join(server, "bob")
     asked = await step(server, **PIN)
-    assert ["recovery", "code"] == asked.json()["next"]
+    assert ["code", "recovery"] == asked.json()["next"]
     typed = spelling(codes[3])
     answer = await step(server, asked.json()["flow"], factor="recovery", recovery=typed)
     token = answer.json()["access_token"]
