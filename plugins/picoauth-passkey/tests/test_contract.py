@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from picoauth import Caller
+from picoauth import Caller, Plugin
 from picoauth.testing import Ceremony, Someone
 from picoauth.testing.authenticator import Authenticator
 from picoauth.testing.contracts import AccessContract, FactorContract, MatrixContract
 from picoauth.testing.contracts.factor import Bench, alike
 from picoauth_passkey.ceremonies import Kind
 from picoauth_passkey.testing import PasskeyCeremony
+from tests.factors import CEREMONIES, PLUGINS
 
 
 class KeyCeremony(PasskeyCeremony):
@@ -68,20 +69,8 @@ class TestPasskey(FactorContract):
         assert answers["is wrong"] == answers["is gone"]
 
 
-class TestPasskeyAfterPassword(FactorContract):
-    """The same where passwords are there, too: both are entrances."""
-
-    factor = "passkey"
-    single_use = True
-    test_nobody_is_told_who_exists = TestPasskey.test_nobody_is_told_who_exists
-
-    @pytest.fixture
-    def picoauth_settings(self) -> str:
-        return 'plugins = ["password", "passkey"]'
-
-
 class TestKey(FactorContract):
-    """A U2F key, a second factor after the password."""
+    """A U2F key, a second factor after a pin."""
 
     factor = "passkey"
     single_use = True
@@ -89,11 +78,15 @@ class TestKey(FactorContract):
 
     @pytest.fixture
     def picoauth_settings(self) -> str:
-        return 'plugins = ["password", "passkey"]'
+        return 'plugins = ["pin", "passkey"]'
+
+    @pytest.fixture
+    def picoauth_plugins(self) -> Mapping[str, type[Plugin[Any]]]:
+        return {"pin": PLUGINS["pin"]}
 
     @pytest.fixture
     def picoauth_ceremonies(self) -> Mapping[str, type[Ceremony]]:
-        return {"passkey": KeyCeremony}
+        return {"pin": CEREMONIES["pin"], "passkey": KeyCeremony}
 
 
 class TestMatrix(MatrixContract):
