@@ -13,10 +13,11 @@ import httpx
 
 from picoauth.testing import Clock, Server, serving
 from picoauth.testing.authenticator import Authenticator, Credential
+from tests.accounts import WatchedPlugin
 from tests.factors import CEREMONIES, PLUGINS
 
 PAGE = "http://localhost:8100"
-ON = 'plugins = ["pin", "passkey"]'
+ON = 'plugins = ["watched", "pin", "passkey"]'
 DROP = object()
 """In the place of a member: it is left out."""
 
@@ -75,8 +76,9 @@ async def running(
 ) -> AsyncIterator[Server]:
     """A server with pins and passkeys; `above` the tables, and `more` of them."""
     settings = f"{ON}\n{above}\n{more}"
-    pins = {"plugins": {"pin": PLUGINS["pin"]}, "ceremonies": {"pin": CEREMONIES["pin"]}}
-    async with serving(folder, settings, **pins, clock=clock) as server:
+    plugins = {"pin": PLUGINS["pin"], "watched": WatchedPlugin}
+    pins = {"pin": CEREMONIES["pin"]}
+    async with serving(folder, settings, plugins=plugins, ceremonies=pins, clock=clock) as server:
         yield server
 
 

@@ -68,8 +68,8 @@ class Answer:
 
     @property
     def user_handle(self) -> bytes | None:
-        value = self.response.get("userHandle")
-        return None if value is None else unpacked(value, "form")
+        """Which a device leaves out, or empty, where it keeps none."""
+        return unpacked(self.response.get("userHandle") or "", "form") or None
 
     @property
     def transports(self) -> tuple[str, ...]:

@@ -42,6 +42,19 @@ class Person:
         return {"id": packed(self.handle), "name": self.name, "displayName": self.display_name}
 
 
+def signals(party: RelyingParty, person: Person, ids: Sequence[bytes]) -> dict[str, Any]:
+    """What devices should know of a user, ready for `PublicKeyCredential.signal…` (5.1.10)."""
+    whose = {"rpId": party.id, "userId": packed(person.handle)}
+    names = {"name": person.name, "displayName": person.display_name}
+    return {
+        "allAcceptedCredentials": {
+            **whose,
+            "allAcceptedCredentialIds": [packed(each) for each in ids],
+        },
+        "currentUserDetails": {**whose, **names},
+    }
+
+
 def descriptor(credential: Credential) -> dict[str, Any]:
     return described(credential.id, credential.transports)
 

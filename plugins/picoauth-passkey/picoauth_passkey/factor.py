@@ -59,6 +59,7 @@ class Signed:
     """An answer whose client and authenticator data are in order."""
 
     answer: Answer
+    handle: bytes | None
     data: AuthenticatorData
     asked: Asked
 
@@ -147,7 +148,7 @@ class PasskeyFactor(Factor):
             signed = self.signed(question, sent_in(payload))
             owned = await self.passkeys.owned(signed.answer.id)
             found = self.recognized(signed, owned)
-            self.check_whose(found, situation, question, signed.answer.user_handle)
+            self.check_whose(found, situation, question, signed.handle)
             await self.check_counter(found, signed.data, situation.caller)
         except Refusal as refusal:
             raise await self.denied(refusal, owned, payload, situation.caller) from refusal
@@ -158,14 +159,14 @@ class PasskeyFactor(Factor):
         answer = Answer.read(sent)
         data = AuthenticatorData.read(answer.bytes_of("authenticatorData", "authenticator_data"))
         answer.bytes_of("signature", "form")
-        require(answer.user_handle is None or answer.user_handle, "form")
+        handle = answer.user_handle
         answer.check_client("webauthn.get", question.challenge, self.party.origins)
         site = self.party.id
         if answer.by_appid:  # only for those who were asked, and only where the browser says so
             require(question.appid, "appid")
             site = self.party.appid or site
         data.check(site, verified=False)
-        return Signed(answer, data, Asked(question.challenge, site, self.party.origins))
+        return Signed(answer, handle, data, Asked(question.challenge, site, self.party.origins))
 
     def recognized(self, signed: Signed, owned: Owned | None) -> Owned:
         """Raises Refusal unless the stored key signed; where there is none, nobody's is tried."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from picoauth import (
     Auth,
@@ -19,6 +20,7 @@ from picoauth import (
     hookimpl,
 )
 from picoauth_passkey.answers import packed
+from picoauth_passkey.ceremonies import Person, signals
 from picoauth_passkey.checkups import Checkups
 from picoauth_passkey.credentials import MIGRATIONS, NAME, Passkeys
 from picoauth_passkey.factor import PasskeyFactor
@@ -26,6 +28,9 @@ from picoauth_passkey.refusals import PasskeyRefused, Refusal
 from picoauth_passkey.registrations import Registrations
 from picoauth_passkey.settings import PasskeySettings, RelyingParty
 from picoauth_passkey.site import Site
+
+if TYPE_CHECKING:
+    import click
 
 
 class Verifying:
@@ -47,7 +52,7 @@ class PasskeyPlugin(Plugin[PasskeySettings]):
         super().__init__(auth, name, settings)
         self.party = RelyingParty.of(auth.config, settings)
         self.sites = [site for site in (self.party.id, self.party.appid) if site]
-        self.roots = [certificates(path) for path in settings.attestation_roots]
+        self.roots = [pem for path in settings.attestation_roots for pem in certificates(path)]
         self.passkeys = Passkeys(auth, settings.most)
         self.verifying = Verifying()
         self.factor = PasskeyFactor(self)
@@ -63,6 +68,12 @@ class PasskeyPlugin(Plugin[PasskeySettings]):
     @hookimpl
     def routes(self) -> Sequence[Route]:
         return [*Registrations(self).routes(), *Site(self).routes()]
+
+    @hookimpl
+    def commands(self) -> Sequence[click.Command]:
+        from picoauth_passkey.commands import commands  # noqa: PLC0415 - for the CLI alone
+
+        return commands(self)
 
     @hookimpl
     def checks(self) -> Sequence[Check]:
@@ -91,16 +102,11 @@ class PasskeyPlugin(Plugin[PasskeySettings]):
         """A hint for the page, so that the device forgets the passkey (WebAuthn L3, 5.1.10)."""
         return {"unknownCredential": {"rpId": self.party.id, "credentialId": packed(credential_id)}}
 
-    async def signals(self, user: User) -> dict[str, Any]:
-        """What devices should know of a user, ready for `PublicKeyCredential.signal…`."""
-        whose = {"rpId": self.party.id, "userId": packed(await self.passkeys.handle(user.id))}
-        here = [e for e in await self.passkeys.of(user.id) if e.rp_id == self.party.id]
-        names = {"name": await self.shown(user), "displayName": user.name}
-        accepted = {"allAcceptedCredentialIds": [packed(each.id) for each in here]}
-        return {
-            "allAcceptedCredentials": {**whose, **accepted},
-            "currentUserDetails": {**whose, **names},
-        }
+    async def signals(self, user: User, *more: bytes) -> dict[str, Any]:
+        """What devices should know of a user, with passkeys that are about to be written."""
+        known = [e.id for e in await self.passkeys.of(user.id) if e.rp_id == self.party.id]
+        person = Person(await self.passkeys.handle(user.id), await self.shown(user), user.name)
+        return signals(self.party, person, sorted([*known, *more]))
 
     async def shown(self, user: User) -> str:
         """By what a user knows which of several accounts it is."""
@@ -113,13 +119,13 @@ class PasskeyPlugin(Plugin[PasskeySettings]):
         await self.auth.events.commit(event)
 
 
-def certificates(path: Any) -> bytes:
-    """One file of `attestation_roots`. Raises ConfigError."""
+def certificates(path: Path) -> list[bytes]:
+    """Those in one file of `attestation_roots`, in PEM. Raises ConfigError."""
     from cryptography import x509  # noqa: PLC0415 - for those who demand attestation
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
     try:
-        content: bytes = path.read_bytes()
-        x509.load_pem_x509_certificates(content)
+        found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise ConfigError(
             f"attestation_roots in [{NAME}]: {path} cannot be read: {error.strerror}."
@@ -129,4 +135,4 @@ def certificates(path: Any) -> bytes:
             f"attestation_roots in [{NAME}]: {path} has no certificates in PEM: "
             "put those of the makers that you trust into it."
         ) from error
-    return content
+    return [each.public_bytes(Encoding.PEM) for each in found]

@@ -21,7 +21,7 @@ from picoauth import (
     replies,
 )
 from picoauth_passkey.answers import Answer, packed, unpacked
-from picoauth_passkey.ceremonies import CHALLENGE, Asked, Person, creation
+from picoauth_passkey.ceremonies import CHALLENGE, Asked, Person, creation, signals
 from picoauth_passkey.credentials import HANDLE, NAME
 from picoauth_passkey.refusals import (
     PASSKEY_REFUSED,
@@ -175,13 +175,14 @@ class Registrations:
         new = await self.verified(ENROL, request, access.user_id)
         await self.check_new(new)
         await self.passkeys.check_room(access.user_id)
-        enrolment = self.auth.users.enrolment(access.user_id, NAME, body.label)
+        user = await self.auth.users.require(access.user_id)
+        told = await self.plugin.signals(user, new.id)
+        enrolment = self.auth.users.enrolment(user.id, NAME, body.label)
         forgiven = self.auth.limiter.succeeded(self.attempt(access.user_id))
         answer = await self.auth.credentials.enrol(
             access.session_id, enrolment, [self.creating(enrolment, new), *forgiven], request.caller
         )
-        signals = await self.plugin.signals(await self.auth.users.require(access.user_id))
-        made = {"id": enrolment.id, "label": enrolment.label, "signals": signals}
+        made = {"id": enrolment.id, "label": enrolment.label, "signals": told}
         return Reply({**made, **answer}, 201)
 
     async def begin_register(self, request: Request) -> Reply:
@@ -193,7 +194,7 @@ class Registrations:
         challenge, handle = self.challenge(), self.auth.secrets.random(HANDLE)
         options = creation(
             self.party,
-            Person(handle, body.username, draft.name),
+            self.person(handle, draft),
             challenge,
             self.life,
             verified=True,
@@ -208,7 +209,8 @@ class Registrations:
         await self.check_new(new)
         draft = self.draft(data["account"])
         enrolment = self.auth.users.enrolment(draft.user_id, NAME, request.body.label)
-        handing = self.passkeys.handing(draft.user_id, unpacked(data["handle"], "challenge"))
+        person = self.person(unpacked(data["handle"], "challenge"), draft)
+        handing = self.passkeys.handing(draft.user_id, person.handle)
         try:
             user, more = await self.auth.users.register(
                 draft,
@@ -219,9 +221,11 @@ class Registrations:
         except AuthError as refusal:  # the device has a key already, for an account that is none
             refusal.extra = {**refusal.extra, "signals": self.plugin.unknown(new.id)}
             raise
-        signals = await self.plugin.signals(user)
-        made = {"id": user.id, "username": data["account"]["username"], "name": user.name}
-        return Reply({**made, "signals": signals, **more}, 201)
+        made = {"id": user.id, "username": person.name, "name": user.name}
+        return Reply({**made, "signals": signals(self.party, person, [new.id]), **more}, 201)
+
+    def person(self, handle: bytes, draft: Draft) -> Person:
+        return Person(handle, draft.identifiers[0].display, draft.name)
 
     def draft(self, account: Mapping[str, Any]) -> Draft:
         """Raises AuthError for what cannot be a name or an address."""

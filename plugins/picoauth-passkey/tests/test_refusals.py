@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from picoauth.testing import Server
 from picoauth.testing.authenticator import Authenticator, Credential, packed, unpacked
+from picoauth.testing.contracts.base import agree
 from picoauth_passkey import PasskeyRefused
 from picoauth_passkey.answers import Answer, AuthenticatorData
 from picoauth_passkey.library import opened
@@ -275,7 +277,7 @@ ASSERTIONS: Table = {
     "no signature": ({"told": response(signature=DROP)}, "form"),
     "user handle that is a number": ({"told": response(userHandle=5)}, "form"),
     "no user handle": ({"told": response(userHandle=DROP)}, "credential"),
-    "empty user handle": ({"told": response(userHandle="")}, "form"),
+    "empty user handle": ({"told": response(userHandle="")}, "credential"),
     "another user handle": ({"told": response(userHandle=packed(bytes(32)))}, "credential"),
     "empty signature": ({"told": response(signature="")}, "credential"),
     "another signature": ({"told": response(signature=packed(bytes(70)))}, "credential"),
@@ -321,25 +323,26 @@ ASSERTIONS: Table = {
 MALFORMED = {"form", "id", "client_data", "authenticator_data"}
 
 
-async def checks(server: Server) -> list[str]:
-    await server.auth.events.settle()
+def checks(server: Server) -> list[str]:
+    """Those that the log has."""
     return [event.check for event in server.events.of(PasskeyRefused)]
 
 
-@pytest.mark.parametrize("name", REGISTRATIONS)
-async def test_registrations(server: Server, name: str) -> None:
+async def test_registrations(server: Server) -> None:
     """Nothing is stored, nobody's session ends, and the answer and the log name the check."""
-    flip, check = REGISTRATIONS[name]
-    token = await user(server)
-    begun = await begin_enrol(server, token)
-    asked = {**begun["options"], "attestation": "direct" if "stated" in flip else "none"}
-    made = bent(device(attestation="packed"), **flip).create(asked)
-    answer = await end_enrol(server, token, begun["ticket"], made)
-    assert (400, "passkey_refused", check) == status_check(answer)
-    assert [check] == await checks(server)
-    assert 0 == await count(server)
-    assert 200 == (await server.get("/auth/me", token=token)).status_code
-    assert ["pin"] == [f["factor"] for f in await factors(server, token)]
+    token, found, told = await user(server), {}, []
+    for name, (flip, check) in REGISTRATIONS.items():
+        begun = await begin_enrol(server, token)
+        asked = {**begun["options"], "attestation": "direct" if "stated" in flip else "none"}
+        made = bent(device(attestation="packed"), **flip).create(asked)
+        answer = await end_enrol(server, token, begun["ticket"], made)
+        found[name] = status_check(answer)
+        told.append(check)
+        assert 0 == await count(server), name
+    expected = {n: (400, "passkey_refused", check) for n, (_, check) in REGISTRATIONS.items()}
+    agree(expected, found)
+    assert told == checks(server)
+    assert ["pin"] == [factor["factor"] for factor in await factors(server, token)]
 
 
 async def factors(server: Server, token: str) -> list[dict[str, Any]]:
@@ -347,22 +350,27 @@ async def factors(server: Server, token: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ASSERTIONS)
-async def test_assertions(server: Server, name: str) -> None:
-    """No session is made, nothing stored changes, and what is not told is in the log."""
-    flip, check = ASSERTIONS[name]
-    ann = device()
+async def test_assertions(server: Server) -> None:
+    """No session is made, nothing stored changes, and the passkey goes on to work."""
+    ann, found = device(), {}
     await owner(server, ann)
     for _ in range(3):
         assert 200 == (await login(server, ann)).status_code
     before = await server.auth.database.read("select * from passkey")
-    begun = await begin(server)
-    answer = await prove(server, begun["flow"], bent(ann, **flip).get(begun["challenge"]))
-    expected = (400, "invalid_body") if check in MALFORMED else (401, "proof_refused")
-    assert (*expected, check) == status_check(answer)
-    assert "signals" not in answer.json()
-    assert before == await server.auth.database.read("select * from passkey")
+    sessions = await count(server, "sessions")
+    for name, (flip, _) in ASSERTIONS.items():
+        begun = await begin(server)
+        answer = await prove(server, begun["flow"], bent(ann, **flip).get(begun["challenge"]))
+        found[name] = status_check(answer)
+        assert "signals" not in answer.json(), name
+        assert before == await server.auth.database.read("select * from passkey"), name
+    agree({name: refused(check) for name, (_, check) in ASSERTIONS.items()}, found)
+    assert sessions == await count(server, "sessions")
     assert 200 == (await login(server, ann)).status_code
+
+
+def refused(check: str) -> tuple[int, str, str]:
+    return (400, "invalid_body", check) if check in MALFORMED else (401, "proof_refused", check)
 
 
 UNTOLD = {
@@ -374,15 +382,15 @@ UNTOLD = {
 }
 
 
-@pytest.mark.parametrize("name", UNTOLD)
-async def test_the_log_says_more(server: Server, name: str) -> None:
+async def test_the_log_says_more(server: Server) -> None:
     """A client is not told which of these it was; whoever reads the log is."""
     ann = device()
     await owner(server, ann)
-    begun = await begin(server)
-    signed = bent(ann, **ASSERTIONS[name][0]).get(begun["challenge"])
-    assert 401 == (await prove(server, begun["flow"], signed)).status_code
-    assert [UNTOLD[name]] == await checks(server)
+    for name in UNTOLD:
+        begun = await begin(server)
+        signed = bent(ann, **ASSERTIONS[name][0]).get(begun["challenge"])
+        assert 401 == (await prove(server, begun["flow"], signed)).status_code
+    assert [*UNTOLD.values()] == checks(server)
 
 
 def test_checks_are_many() -> None:
@@ -399,19 +407,6 @@ async def test_without_verification_there_is_no_account(server: Server) -> None:
     answer = await register(server, device(verified=False))
     assert (400, "passkey_refused", "verification") == status_check(answer)
     assert (0, 0) == (await count(server), await count(server, "users"))
-
-
-@pytest.mark.parametrize("cut", range(0, 100, 7))
-async def test_answers_that_are_cut(server: Server, cut: int) -> None:
-    """At whatever length an attestation object ends, it is refused."""
-    token = await user(server)
-    begun = await begin_enrol(server, token)
-    made = device().create(begun["options"])
-    whole = unpacked(made["response"]["attestationObject"])
-    part = packed(whole[: len(whole) * cut // 100])
-    answer = await end_enrol(server, token, begun["ticket"], response(attestationObject=part)(made))
-    assert (400, "passkey_refused") == status_check(answer)[:2]
-    assert 0 == await count(server)
 
 
 CREATION = {
@@ -435,9 +430,10 @@ def test_any_cut_of_an_attestation_object(length: int) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes(raw: bytes) -> None:
     """Whatever bytes come, they are read or refused."""
-    for read in (opened, AuthenticatorData.read):
-        with pytest.raises(Refusal):
-            read(raw + b"\xff")
+    with pytest.raises(Refusal):
+        opened(raw + b"\xff")  # which ends no item
+    with suppress(Refusal):
+        assert AuthenticatorData.read(raw).site == raw[:32]
 
 
 @settings(deadline=None, max_examples=300)
