@@ -75,7 +75,9 @@ async def test_factor_whose_name_has_a_text(tmp_path: Path) -> None:
         await join(server)
         assert 200 == (await step(server, **PIN)).status_code
         assert (400, "invalid_body") == code_of(await step(server, username="ann"))  # a key's
-        assert (401, "proof_refused") == code_of(await step(server, pin={"pin": "1234"}))  # nobody's
+        assert (401, "proof_refused") == code_of(
+            await step(server, pin={"pin": "1234"})
+        )  # nobody's
         [login] = [r.route for r in server.app.routes if r.route.path == "/auth/login"]
         assert "password" in login.example
 

@@ -10,8 +10,8 @@ from typing import Any
 from picoauth import Auth
 from picoauth_passkey.ceremonies import described
 
-MARK = 8
-"""Bytes at the end by which we know our own: to all others they are as random as the rest."""
+HALF = 8
+"""Bytes of the sealed name at the begin of an id, and of the mark at its end."""
 KINDS: Sequence[tuple[int, tuple[str, ...]]] = (
     (16, ("hybrid", "internal")),
     (20, ("hybrid", "internal")),
@@ -26,7 +26,11 @@ ONE_KEY = 192
 
 
 class Decoys:
-    """Makes them from the name alone: the same at each request, and without a row."""
+    """Makes them from the name alone: the same at each request, and without a row.
+
+    An id is random to everybody else, and tells us that it is ours, and of which name: a short
+    digest of that is sealed in it, under a mark that is the digest of all of it (as in SIV).
+    """
 
     def __init__(self, auth: Auth) -> None:
         self.secrets = auth.secrets
@@ -40,14 +44,28 @@ class Decoys:
 
     def made(self, seed: bytes, number: int) -> tuple[bytes, tuple[str, ...]]:
         length, transports = KINDS[seed[number + 1] % len(KINDS)]
-        body = shake_256(seed + bytes([number])).digest(length - MARK)
-        return body + self.marks(body)[0], transports
+        plain = seed[-HALF + 1 :] + bytes([number])
+        rest = shake_256(seed + plain).digest(length - 2 * HALF)
+        mark = self.digests("mark", plain + rest)[0]
+        return xor(plain, self.digests("pad", mark)[0]) + rest + mark, transports
 
-    def marks(self, body: bytes) -> list[bytes]:
-        digests = self.secrets.digests("passkey decoy mark", body.hex())
-        return [digest[:MARK] for digest in digests]
+    def name_in(self, identity: bytes) -> str | None:
+        """What the decoys of one name have in common; None for an id that is none of ours."""
+        sealed, rest, mark = identity[:HALF], identity[HALF:-HALF], identity[-HALF:]
+        plains = [xor(sealed, pad) for pad in self.digests("pad", mark)]
+        for number, plain in enumerate(plains):  # one for each root secret
+            if hmac.compare_digest(mark, self.digests("mark", plain + rest)[number]):
+                return plain[:-1].hex()
+        return None
+
+    def digests(self, purpose: str, value: bytes) -> list[bytes]:
+        found = self.secrets.digests(f"passkey decoy {purpose}", value.hex())
+        return [digest[:HALF] for digest in found]
 
     def has(self, identity: bytes) -> bool:
         """Whether it is one of ours. To say that such a key is unknown would tell whose name is."""
-        body, mark = identity[:-MARK], identity[-MARK:]
-        return any(hmac.compare_digest(mark, known) for known in self.marks(body))
+        return self.name_in(identity) is not None
+
+
+def xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))

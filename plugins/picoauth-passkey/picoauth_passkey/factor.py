@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from picoauth import (
@@ -18,50 +17,24 @@ from picoauth import (
     Proof,
     Situation,
     User,
-    identifier,
-    problems,
 )
 from picoauth_passkey.answers import Answer, AuthenticatorData, packed
 from picoauth_passkey.ceremonies import CHALLENGE, Asked, descriptor, request
 from picoauth_passkey.credentials import NAME, Credential, Owned
 from picoauth_passkey.decoys import Decoys
+from picoauth_passkey.questions import (
+    NOBODY,
+    Question,
+    Signed,
+    kind_of,
+    malformed,
+    sent_in,
+    typed,
+)
 from picoauth_passkey.refusals import MALFORMED, PasskeyCounterFell, Refusal, require
 
 if TYPE_CHECKING:
     from picoauth_passkey.plugin import PasskeyPlugin
-
-NOBODY = ""
-"""Whose passkey has to come after a name that is nobody's."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What `begin` asked, as the flow keeps it."""
-
-    challenge: str
-    at: int
-    user_id: str | None
-    """Whose passkey it has to be; NOBODY's for a name that is none, None for whoever comes."""
-    appid: bool
-    """Whether old keys may answer."""
-
-    @classmethod
-    def of(cls, state: Any, now: int, life: int) -> Question:
-        """Raises Refusal where nothing was asked, or too long ago; a clock may go back."""
-        require(isinstance(state, dict), "challenge")
-        question = cls(**state)
-        require(0 <= now - question.at <= life, "challenge")
-        return question
-
-
-@dataclass(frozen=True)
-class Signed:
-    """An answer whose client and authenticator data are in order."""
-
-    answer: Answer
-    handle: bytes | None
-    data: AuthenticatorData
-    asked: Asked
 
 
 class PasskeyFactor(Factor):
@@ -130,7 +103,9 @@ class PasskeyFactor(Factor):
         except Refusal as refusal:
             raise malformed(refusal) from refusal
         owned = await self.passkeys.owned(identity)
-        return Attemptee(user=owned.user if owned else None, typed=packed(identity))
+        # The decoys of one name are counted together, as the passkeys of one user are.
+        counted = self.decoys.name_in(identity) or packed(identity)
+        return Attemptee(user=owned.user if owned else None, typed=counted)
 
     async def completes(self, enrolment: Enrolment) -> bool:
         found = await self.passkeys.of(enrolment.user_id)
@@ -234,28 +209,3 @@ class PasskeyFactor(Factor):
         """That nobody has it, so that the device forgets it; of our decoys we say no word."""
         known = self.decoys.has(credential_id)
         return {} if known else {"signals": self.plugin.unknown(credential_id)}
-
-
-def sent_in(payload: Payload) -> Any:
-    """The browser's answer; as a further factor of a request it may be the payload itself."""
-    return payload.get(NAME, payload if "rawId" in payload else None)
-
-
-def malformed(refusal: Refusal) -> AuthError:
-    detail = f"{NAME} must be what navigator.credentials answered, as JSON"
-    return AuthError(problems.INVALID_BODY, detail, check=refusal.check)
-
-
-def kind_of(name: str) -> str:
-    return "email" if "@" in name else "username"
-
-
-def typed(payload: Payload) -> str:
-    """The name in its one spelling, so that all count together (P-8). Raises AuthError."""
-    name: Any = payload.get("username", "")
-    if not isinstance(name, str):
-        raise AuthError(problems.INVALID_BODY, "username must be a text")
-    try:
-        return identifier(kind_of(name), name, verified=True).value if name else name
-    except AuthError:
-        return name

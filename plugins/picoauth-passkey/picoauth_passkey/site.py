@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from picoauth import Reply, Request, Route, described, problems
+from picoauth import Reply, Request, Route, described, problems, replies
 
 if TYPE_CHECKING:
     from picoauth_passkey.plugin import PasskeyPlugin
@@ -25,7 +24,7 @@ DETAILS = {
 }
 
 
-@dataclass(frozen=True)
+@replies.shape
 class Signals:
     """What devices should know of a user (WebAuthn L3, section 5.1.10)."""
 
@@ -37,7 +36,7 @@ class Signals:
     )
 
 
-@dataclass(frozen=True)
+@replies.shape
 class Related:
     """Origins of one site (WebAuthn L3, section 5.11)."""
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from picoauth import Caller
+from picoauth import Auth, Caller, parse
 from picoauth.testing import Server
 from picoauth.testing.authenticator import Authenticator, Credential, packed, unpacked
 from picoauth_passkey import PasskeyPlugin, PasskeyRefused
-from picoauth_passkey.decoys import KINDS
+from picoauth_passkey.decoys import KINDS, Decoys
 from tests.accounts import asking
 from tests.factors import PATIENT
 from tests.passkeys import (
@@ -232,7 +233,47 @@ async def test_marks(server: Server) -> None:
             raw = unpacked(each["id"])
             assert decoys.has(raw)
             assert not decoys.has(raw[:-1] + bytes([raw[-1] ^ 1]))
-            assert not decoys.has(bytes([raw[0] ^ 1]) + raw[1:])
+            for place in range(len(raw)):
+                other = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+                assert not decoys.has(other)
+
+
+def test_marks_of_an_older_secret(tmp_path: Path) -> None:
+    """They are known as long as the secret is listed."""
+    secrets = [f"s{number}" for number in range(3)]
+    for number, name in enumerate(secrets):
+        path = tmp_path / name
+        path.write_text(sha256(bytes([number])).hexdigest())
+        path.chmod(0o600)
+
+    def decoys(*names: str) -> Decoys:
+        files = ", ".join(f'{{ file = "{name}" }}' for name in names)
+        return Decoys(Auth(parse(f'plugins = ["passkey"]\nsecret = [{files}]', tmp_path)))
+
+    older = decoys("s0").of("nobody")
+    raw = [unpacked(each["id"]) for each in older]
+    assert older != decoys("s1", "s0").of("nobody")
+    assert all(decoys("s1", "s0").has(each) for each in raw)
+    assert all(decoys("s2", "s1", "s0").has(each) for each in raw)
+    assert not any(decoys("s1").has(each) for each in raw)
+
+
+async def test_failures_of_several_keys(tmp_path: Path) -> None:
+    """They count together, of a user as of a name that is nobody's."""
+    async with running(tmp_path, "[throttle]\nfailures = 4") as server:
+        token = await user(server)
+        for _ in range(2):
+            token = (await enrol(server, token, device())).json()["access_token"]
+        decoys = server.auth.plugin(PasskeyPlugin).factor.decoys
+        pairs = (decoys.of(f"nobody{number}") for number in range(100))
+        nobody = next(pair for pair in pairs if len(pair) == 2)
+        for ids in (await allowed(server, "ann"), nobody):
+            statuses = []
+            for each in (*ids, *ids, *ids):
+                begun = await begin(server)
+                signed = with_id(unpacked(each["id"]), begun["challenge"])
+                statuses.append((await prove(server, begun["flow"], signed)).status_code)
+            assert [401] * 4 + [429] * 2 == statuses
 
 
 async def test_users_without_passkeys_log_in_as_before(server: Server) -> None:
