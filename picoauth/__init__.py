@@ -50,6 +50,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
+from picoauth.secrets import Place
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config, Secret
 from picoauth.shapes import Seconds, described
@@ -101,6 +102,7 @@ __all__ = [
     "Message",
     "NoSettings",
     "Payload",
+    "Place",
     "Plugin",
     "Problem",
     "Proof",
