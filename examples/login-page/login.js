@@ -41,7 +41,8 @@ const words = new Map(Object.entries({
   conflict: "Something else was faster, and nothing was changed. Look again, and try again.",
   internal_error: ({ request_id }) => `The server made a mistake. If it happens again, report it as ${request_id}.`,
 }));
-const refusedProofs = {
+const refusals = ["proof_refused", "invalid_credentials"]; // each with words of its factor
+const proofWords = {
   totp: "This code is not right, or was used already. Type the one that the app shows now.",
   recovery: "This is none of your recovery codes, or it was used already.",
   passkey: "This passkey was not accepted. It may have been removed from your account, or belong to another address than this page's.",
@@ -67,9 +68,9 @@ class Refusal extends Error {
   }
 
   get message() {
-    const known = words.get(this.code) ?? refusedProofs[this.problem.factor];
+    const { factor, title, detail, status } = this.problem;
+    const known = (refusals.includes(this.code) && proofWords[factor]) || words.get(this.code);
     if (known) return typeof known === "function" ? known(this.problem) : known;
-    const { title, detail, status } = this.problem;
     return [title, detail].filter(Boolean).join(" ") || `The server gave no usable answer (${status}).`;
   }
 }
@@ -88,6 +89,7 @@ function complain(error, element) {
 }
 
 function clear() {
+  announce("");
   for (const problem of $$(".problem")) problem.textContent = "";
   for (const field of $$("[aria-invalid]")) field.removeAttribute("aria-invalid");
 }
