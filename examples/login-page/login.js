@@ -15,6 +15,7 @@ const span = (seconds) => {
   return new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "long" }).format(number);
 };
 const later = ({ wait }) => (wait ? `in ${span(wait)}` : "a little later");
+const elsewhere = "This page is not at the address of the site, where alone passkeys are accepted. Open it there.";
 const words = new Map(Object.entries({
   offline: "The server cannot be reached. Check your connection, then try again.",
   invalid_credentials: "This user name and this password do not belong together. Check both, and try again.",
@@ -36,6 +37,10 @@ const words = new Map(Object.entries({
   password_too_long: ({ most }) => `This password is too long: ${most} characters are the most.`,
   wrong_code: "This code is not right. Type the one that the app shows now.",
   no_second_factor: "Recovery codes need a passkey or an authenticator app first.",
+  too_many_authenticators: "You have as many apps as you may. Remove one first.",
+  too_many_passkeys: "You have as many passkeys as you may. Remove one first.",
+  passkey_taken: "This passkey is registered already.",
+  passkey_refused: ({ check }) => (check === "origin" ? elsewhere : "This passkey was not accepted. Try again, or use another device."),
   last_factor: "This is your last way to sign in. Add another one first.",
   not_found: "It is gone already.",
   conflict: "Something else was faster, and nothing was changed. Look again, and try again.",
@@ -45,13 +50,13 @@ const refusals = ["proof_refused", "invalid_credentials"]; // each with words of
 const proofWords = {
   totp: "This code is not right, or was used already. Type the one that the app shows now.",
   recovery: "This is none of your recovery codes, or it was used already.",
-  passkey: "This passkey was not accepted. It may have been removed from your account, or belong to another address than this page's.",
+  passkey: ({ check }) => (check === "origin" ? elsewhere : "This passkey is not accepted: it may have been removed from your account. Use another one, or sign in another way."),
   password: "This password is not right.",
 };
 const browserWords = {
   NotAllowedError: "No passkey was used: it was cancelled, or took too long. You can try again.",
   InvalidStateError: "This device has a passkey for your account already.",
-  SecurityError: "Passkeys do not work at the address of this page. Open it at the address of the site.",
+  SecurityError: elsewhere,
   NotSupportedError: "This device cannot make such a passkey. Try another one.",
 };
 const fields = {
@@ -165,11 +170,21 @@ async function adapt() {
 function show(id) {
   stopAutofill();
   clear();
+  forget();
   for (const view of $$("main > section")) view.hidden = view.id !== id;
   const heading = $(`#${id} h1`);
   document.title = heading.textContent;
   heading.focus();
   scrollTo(0, 0);
+}
+
+/** Leaves nothing in the page that is shown only once. */
+function forget() {
+  $("#codes").replaceChildren();
+  $("#secret").textContent = "";
+  for (const [id, attribute] of [["qr", "src"], ["otpauth", "href"], ["download", "href"]]) {
+    $(`#${id}`).removeAttribute(attribute);
+  }
 }
 
 /** The view for whoever is not signed in, with a reason if there is one. */
@@ -307,7 +322,7 @@ async function stepUp() {
     offers.recovery ? call("GET", "/auth/recovery") : { left: 0 },
   ]);
   const enrolled = factors.filter((each) => each.confirmed).map((each) => each.factor);
-  const second = enrolled.filter((factor) => ["passkey", "totp"].includes(factor));
+  const second = enrolled.filter((factor) => seconds.includes(factor));
   if (second.length && recovery.left) second.push("recovery");
   const dialog = $("#step-up");
   const place = $(".proof", dialog);
@@ -325,6 +340,7 @@ async function stepUp() {
 // ---- The account
 
 let me = {};
+const seconds = ["passkey", "totp"]; // of what this page knows, the second factors
 const names = { password: "Password", passkey: "Passkey", totp: "Authenticator app" };
 
 async function account() {
@@ -347,15 +363,14 @@ async function load() {
   $("#onward").hidden = !next;
   if (next) $("#onward").href = next;
   const listed = factors.filter((each) => each.confirmed && each.factor !== "recovery");
+  const second = listed.some((each) => seconds.includes(each.factor));
   $("#factors").replaceChildren(...listed.map(factorRow));
   $("#sessions").replaceChildren(...sessions.map(sessionRow));
   $("#end-others").hidden = sessions.length < 2;
-  if (recovery) $("#left").textContent = leftWords(recovery);
-}
-
-function leftWords({ left, made_at }) {
-  if (made_at === null) return "You have none. They let you in should you lose your other ways.";
-  return `${left} left, made ${day(made_at)}. Each lets you in once, should you lose your other ways.`;
+  $("#new-codes").hidden = !second;
+  $("#left").textContent = second
+    ? `${recovery?.left ? `${recovery.left} left, made ${day(recovery.made_at)}.` : "None left."} Each lets you in once, should you lose your other ways.`
+    : "You get some with your first passkey or authenticator app. Each lets you in once, should you lose that.";
 }
 
 /** “today”, “3 days ago”, and a date for what is longer ago. */
@@ -455,10 +470,10 @@ async function addKey(kind, text) {
 let pending;
 async function addAuthenticator() {
   pending = await fresh("POST", "/auth/totp", { qr: true });
+  show("authenticator");
   $("#qr").src = `data:image/svg+xml,${encodeURIComponent(pending.qr)}`;
   $("#otpauth").href = pending.uri;
   $("#secret").textContent = pending.secret.match(/.{1,4}/g).join(" ");
-  show("authenticator");
   $("#authenticator form").reset();
 }
 

@@ -25,7 +25,7 @@ from tests.wire import serving
 
 PAGE = Path(__file__).parent.parent
 TYPES = {".html": b"text/html", ".js": b"text/javascript", ".css": b"text/css"}
-PLUGINS = 'plugins = ["password", "totp"]\n'
+PLUGINS = 'plugins = ["password", "totp", "recovery", "passkey"]\n'
 SECRET = "correct horse battery staple"
 ANN = f"{SECRET} of ann"
 """Ann's password, as the kit makes it."""
@@ -490,3 +490,67 @@ async def test_keyboard_alone(visit: Visit) -> None:
     assert "Sign out" == await page.js("document.activeElement.textContent")
     cookies = (await page.send("Network.getCookies"))["cookies"]
     assert [True] == [cookie["expires"] > 0 for cookie in cookies]
+
+
+async def with_passkey(visit: Visit, *, options: dict[str, Any] = PASSKEY) -> str:
+    """Ann, who adds a passkey or a key by the page; answers the id of its authenticator."""
+    page = visit.page
+    device = await page.authenticator(options)
+    await visit.ann()
+    await visit.password()
+    u2f = options is U2F_KEY
+    await page.click("Add a security key" if u2f else "Add a passkey")
+    await kept_codes(page)
+    await page.sees("The security key is added." if u2f else "The passkey is added.")
+    assert 2 == len(await visit.rows("Ways to sign in"))
+    await visit.leave()
+    return device
+
+
+async def test_passkey(visit: Visit) -> None:
+    """A passkey is added, and is then a whole login by a button."""
+    device = await with_passkey(visit)
+    [credential] = await visit.page.credentials(device)
+    assert credential["isResidentCredential"]
+    await visit.page.click("Sign in with a passkey")
+    await visit.page.at("Your account")
+    await visit.page.sees("last used on")
+
+
+async def test_passkey_from_autofill(visit: Visit) -> None:
+    """The browser offers the passkey with the user names; whoever takes it is signed in."""
+    await with_passkey(visit)
+    await visit.page.open(visit.url)
+    await visit.page.at("Your account")
+    await visit.page.sees("Signed in as ann")
+
+
+async def test_passkey_as_second_step(visit: Visit) -> None:
+    """Whoever types the password all the same is asked for the passkey."""
+    await with_passkey(visit)
+    await visit.password(heading="One more step")
+    await visit.page.click("Use passkey or security key")
+    await visit.page.at("Your account")
+
+
+async def test_u2f_key(visit: Visit) -> None:
+    """A key that knows no PIN is a second step after the password, and none that begins."""
+    device = await with_passkey(visit, options=U2F_KEY)
+    [credential] = await visit.page.credentials(device)
+    assert not credential["isResidentCredential"]
+    await visit.password(heading="One more step")
+    await visit.page.click("Use passkey or security key")
+    await visit.page.at("Your account")
+
+
+async def test_account_by_passkey(visit: Visit) -> None:
+    """An account can be made with a passkey alone."""
+    page = visit.page
+    await page.authenticator(PASSKEY)
+    await page.click("Create an account")
+    await page.at("Create an account")
+    await page.fill("User name", "ann")
+    await page.click("Create it with a passkey, without a password")
+    await kept_codes(page)
+    await page.sees("Signed in as ann")
+    assert 1 == len(await visit.rows("Ways to sign in"))
