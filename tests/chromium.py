@@ -262,6 +262,14 @@ class Page:
         found: str = added["authenticatorId"]
         return found
 
+    async def touching(self, authenticator: str, *, enabled: bool = True) -> None:
+        """Whether somebody touches it when it is asked; it may be left untouched meanwhile."""
+        await self.send(
+            "WebAuthn.setAutomaticPresenceSimulation",
+            authenticatorId=authenticator,
+            enabled=enabled,
+        )
+
     async def credentials(self, authenticator: str) -> list[Message]:
         got = await self.send("WebAuthn.getCredentials", authenticatorId=authenticator)
         found: list[Message] = got["credentials"]

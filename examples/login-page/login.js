@@ -15,7 +15,7 @@ const span = (seconds) => {
   return new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "long" }).format(number);
 };
 const later = ({ wait }) => (wait ? `in ${span(wait)}` : "a little later");
-const elsewhere = "This page is not at the address of the site, where alone passkeys are accepted. Open it there.";
+const elsewhere = "This page is not at the address that the server expects. Open it at the address of the site.";
 const words = new Map(Object.entries({
   offline: "The server cannot be reached. Check your connection, then try again.",
   invalid_credentials: "This user name and this password do not belong together. Check both, and try again.",
@@ -30,7 +30,7 @@ const words = new Map(Object.entries({
   token_missing: `You are signed out.${over}`,
   invalid_token: `You are signed out.${over}`,
   token_expired: `You are signed out.${over}`,
-  cross_site: "This page is not at the address that the server expects. Open it at the address of the site.",
+  cross_site: elsewhere,
   invalid_username: "This cannot be a user name. Letters, digits, dots and dashes are fine.",
   username_taken: "Somebody has this user name. Choose another one.",
   password_too_short: ({ least }) => `This password is too short: it needs at least ${least} characters.`,
@@ -244,20 +244,19 @@ const renewal = 4 * 60_000; // a flow lasts five minutes, and who fills in a for
 /** Lets the browser offer passkeys where it offers user names, for as long as the form is shown. */
 async function autofill() {
   stopAutofill();
+  const mine = (autofilling = new AbortController()).signal;
   if (!offers.passkey || !(await PublicKeyCredential.isConditionalMediationAvailable?.())) return;
-  const mine = (autofilling = new AbortController());
-  const timer = setTimeout(autofill, renewal);
-  mine.signal.addEventListener("abort", () => clearTimeout(timer));
   try {
     const { flow, challenge } = await call("POST", "/auth/login/begin", { factor: "passkey" });
-    if (mine.signal.aborted) return;
-    const more = { mediation: "conditional", signal: mine.signal };
-    const passkey = await assertion(challenge, more);
-    clear();
-    await signIn({ factor: "passkey", flow, passkey });
+    if (mine.aborted) return;
+    const timer = setTimeout(autofill, renewal);
+    mine.addEventListener("abort", () => clearTimeout(timer));
+    const passkey = await assertion(challenge, { mediation: "conditional", signal: mine });
+    await act(() => signIn({ factor: "passkey", flow, passkey }), $("#sign-in form"));
+    if (!$("#sign-in").hidden) await autofill();
   } catch (error) {
-    if (mine.signal.aborted && error.name === "AbortError") return;
-    if (error instanceof Refusal && error.problem.factor) signedOutView(error);
+    // Nobody asked for anything: without this the form is as good.
+    if (!(error instanceof Refusal || error instanceof DOMException)) throw error;
   }
 }
 
@@ -369,7 +368,7 @@ async function load() {
   $("#end-others").hidden = sessions.length < 2;
   $("#new-codes").hidden = !second;
   $("#left").textContent = second
-    ? `${recovery?.left ? `${recovery.left} left, made ${day(recovery.made_at)}.` : "None left."} Each lets you in once, should you lose your other ways.`
+    ? `${recovery?.made_at ? `${recovery.left} left, made ${day(recovery.made_at)}.` : "You have none yet."} Each lets you in once, should you lose your other ways.`
     : "You get some with your first passkey or authenticator app. Each lets you in once, should you lose that.";
 }
 
@@ -519,7 +518,7 @@ const actions = {
     const made = await creation(await call("POST", "/auth/passkey/register/begin", { username }));
     const { recovery } = await call("POST", "/auth/passkey/register", made);
     if (recovery) await showCodes(recovery.codes);
-    location.hash = "#sign-in";
+    history.replaceState(null, "", location.pathname + location.search); // without `#create`
     show("sign-in");
     announce("Your account is made. Sign in with your passkey.");
     return act(() => signInByPasskey({ username }), $("#sign-in form"));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b32decode
+from base64 import b32decode, b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from picoauth import Statement
 from picoauth.http import Asgi
 from picoauth.listeners import Bind
 from picoauth.testing import Server, Someone
@@ -493,7 +495,10 @@ async def test_keyboard_alone(visit: Visit) -> None:
 
 
 async def with_passkey(visit: Visit, *, options: dict[str, Any] = PASSKEY) -> str:
-    """Ann, who adds a passkey or a key by the page; answers the id of its authenticator."""
+    """Ann, who adds a passkey or a key by the page; answers the id of its authenticator.
+
+    Nobody touches it from then on: else what the browser offers as autofill would be taken.
+    """
     page = visit.page
     device = await page.authenticator(options)
     await visit.ann()
@@ -503,54 +508,155 @@ async def with_passkey(visit: Visit, *, options: dict[str, Any] = PASSKEY) -> st
     await kept_codes(page)
     await page.sees("The security key is added." if u2f else "The passkey is added.")
     assert 2 == len(await visit.rows("Ways to sign in"))
+    await page.touching(device, enabled=False)
     await visit.leave()
     return device
 
 
 async def test_passkey(visit: Visit) -> None:
-    """A passkey is added, and is then a whole login by a button."""
+    """A passkey is added, and is then a whole login by a button, which ends the autofill."""
     device = await with_passkey(visit)
     [credential] = await visit.page.credentials(device)
     assert credential["isResidentCredential"]
+    await visit.page.touching(device)
     await visit.page.click("Sign in with a passkey")
     await visit.page.at("Your account")
-    await visit.page.sees("last used on")
+    await visit.page.sees("Signed in as ann")
 
 
 async def test_passkey_from_autofill(visit: Visit) -> None:
     """The browser offers the passkey with the user names; whoever takes it is signed in."""
-    await with_passkey(visit)
-    await visit.page.open(visit.url)
-    await visit.page.at("Your account")
+    device = await with_passkey(visit)
+    await visit.page.touching(device)
+    await visit.open(heading="Your account")
     await visit.page.sees("Signed in as ann")
 
 
 async def test_passkey_as_second_step(visit: Visit) -> None:
     """Whoever types the password all the same is asked for the passkey."""
-    await with_passkey(visit)
+    device = await with_passkey(visit)
     await visit.password(heading="One more step")
+    await visit.page.touching(device)
     await visit.page.click("Use passkey or security key")
     await visit.page.at("Your account")
 
 
 async def test_u2f_key(visit: Visit) -> None:
-    """A key that knows no PIN is a second step after the password, and none that begins."""
+    """A key that knows no PIN is a second step after the password."""
     device = await with_passkey(visit, options=U2F_KEY)
     [credential] = await visit.page.credentials(device)
     assert not credential["isResidentCredential"]
     await visit.password(heading="One more step")
+    await visit.page.touching(device)
     await visit.page.click("Use passkey or security key")
     await visit.page.at("Your account")
 
 
+async def test_passkey_for_a_fresh_proof(visit: Visit) -> None:
+    """A fresh proof is given by the passkey, in place."""
+    device = await with_passkey(visit)
+    await visit.page.touching(device)
+    await visit.open(heading="Your account")
+    visit.server.clock.advance(310)
+    await visit.page.click("Remove: Passkey")
+    await visit.page.click("Remove")
+    await visit.page.at("Is it you?")
+    await visit.page.click("Use passkey or security key")
+    await visit.page.sees("Removed: Passkey.")
+    assert ["Password"] == titles(await visit.rows("Ways to sign in"))
+
+
+async def test_passkey_that_was_removed(visit: Visit) -> None:
+    """A passkey that the account has no more is refused in words, and the browser forgets it."""
+    page = visit.page
+    device = await with_passkey(visit)
+    await visit.server.auth.database.write(Statement("delete from enrolments where factor = ?", ("passkey",)))
+    await page.touching(device)
+    await page.click("Sign in with a passkey")
+    assert (await page.problem()).startswith("This passkey is not accepted: it may have been removed")
+    assert [] == await page.credentials(device)
+
+
+async def test_second_passkey_on_one_device(visit: Visit) -> None:
+    """A device that has a passkey for the account is not given another one."""
+    page = visit.page
+    device = await with_passkey(visit)
+    await page.touching(device)
+    await visit.open(heading="Your account")
+    await page.click("Add a passkey")
+    assert "This device has a passkey for your account already." == await page.problem()
+
+
+async def test_no_passkey_at_hand(visit: Visit) -> None:
+    """Whoever has no passkey, or turns the question down, is told so and may try again."""
+    await visit.page.authenticator({**PASSKEY, "isUserVerified": False})
+    await visit.ann()
+    await visit.page.click("Sign in with a passkey")
+    said = "No passkey was used: it was cancelled, or took too long. You can try again."
+    assert said == await visit.page.problem()
+    await visit.password()
+
+
 async def test_account_by_passkey(visit: Visit) -> None:
-    """An account can be made with a passkey alone."""
+    """An account can be made with a passkey alone, and is signed in by it."""
     page = visit.page
     await page.authenticator(PASSKEY)
     await page.click("Create an account")
     await page.at("Create an account")
     await page.fill("User name", "ann")
     await page.click("Create it with a passkey, without a password")
-    await kept_codes(page)
+    await page.at("Your account")
     await page.sees("Signed in as ann")
-    assert 1 == len(await visit.rows("Ways to sign in"))
+    assert ["Passkey"] == titles(await visit.rows("Ways to sign in"))
+    assert 1 == len(await visit.rows("Where you are signed in"))
+
+
+async def plug_in(page: Page, ann: Someone) -> str:
+    """The device with the passkey that the kit gave Ann; answers its id."""
+    device = await page.authenticator(PASSKEY)
+    [key] = ann.notes["passkey"].credentials.values()
+    private = key.private_key.private_bytes(
+        Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+    )
+    credential = {
+        "credentialId": b64encode(key.id).decode(),
+        "isResidentCredential": True,
+        "rpId": "localhost",
+        "privateKey": b64encode(private).decode(),
+        "userHandle": b64encode(key.user_handle).decode(),
+        "signCount": key.counter,
+    }
+    await page.touching(device, enabled=False)
+    await page.send("WebAuthn.addCredential", authenticatorId=device, credential=credential)
+    return device
+
+
+@pytest.mark.parametrize("trusted", [False, True], ids=["strange", "trusted"])
+async def test_page_at_another_origin(browser: Chromium, tmp_path: Path, *, trusted: bool) -> None:
+    """At another address than the server's nobody is signed in, and the page says why.
+
+    Even a page that may call from there (`cors_origins`) gets nobody in by a passkey.
+    """
+    port = free_port()
+    origin = f"http://localhost:{port}"
+    settings = f'{PLUGINS}public_url = "http://localhost:{free_port()}"\n'
+    if trusted:
+        settings += f'cors_origins = ["{origin}"]\n'
+    bind = Bind(public=[f"tcp:127.0.0.1:{port}"])
+    async with (
+        kit(tmp_path, settings) as server,
+        serving(Site(server), bind),
+        browser.page() as page,
+    ):
+        visit = Visit(page, server, f"{origin}/login/")
+        device = await plug_in(page, await visit.ann("passkey"))
+        await visit.open()
+        said = "This page is not at the address that the server expects. Open it at the address of the site."
+        if not trusted:
+            await visit.password(heading="Sign in")
+            assert said == await page.problem()
+            await visit.open()
+        await page.touching(device)
+        await page.click("Sign in with a passkey")
+        assert said == await page.problem()
+        assert 1 == len(await page.credentials(device))
