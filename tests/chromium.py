@@ -11,11 +11,9 @@ import json
 import os
 import shutil
 import time
-from base64 import b64decode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -35,7 +33,8 @@ OPTIONS = [
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # it reaches nothing but tests
+    # It reaches nothing but tests.
+    "--host-resolver-rules=MAP example.com 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost",
     "--remote-debugging-pipe",
 ]
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "Space": 32}
@@ -206,7 +205,9 @@ class Page:
 
     async def sees(self, words: str) -> None:
         """Wait until the page says so."""
-        await self.until(f"scope === document ? document.body.innerText.includes({json.dumps(words)}) : scope.innerText.includes({json.dumps(words)})")
+        await self.until(
+            f"scope === document ? document.body.innerText.includes({json.dumps(words)}) : scope.innerText.includes({json.dumps(words)})"
+        )
 
     async def at(self, heading: str) -> None:
         """Wait for a view."""
@@ -286,13 +287,6 @@ class Page:
             and node["role"]["value"] in controls
             and not node.get("name", {}).get("value", "").strip()
         ]
-
-    async def picture(self, path: Path, *, dark: bool = False) -> None:
-        """A PNG of the whole page."""
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.send("Emulation.setEmulatedMedia", features=[scheme])
-        got = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
-        path.write_bytes(b64decode(got["data"]))
 
     def complaints(self) -> list[str]:
         """What the browser's log has against the page; that an answer was a refusal is no fault."""

@@ -9,6 +9,7 @@ const passkeys = Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON
 
 // ---- What went wrong, in words: by the `code` of a problem, or by what the browser says.
 
+const signedOut = ["session_ended", "token_missing", "invalid_token", "token_expired"];
 const over = " Please sign in again.";
 const span = (seconds) => {
   const [number, unit] = seconds < 90 ? [seconds, "second"] : [Math.ceil(seconds / 60), "minute"];
@@ -22,14 +23,10 @@ const words = new Map(Object.entries({
   more_needed: "One more proof is needed.",
   flow_ended: `That took too long, or was used already.${over}`,
   start_over: `Your account was changed in the meantime.${over}`,
-  refused: "The server does not let you in. Ask whoever runs it.",
-  forbidden: "You may not do this.",
+  refused: "The server refuses this. Ask whoever runs it.",
   too_many_attempts: (problem) => `There were too many failed attempts. Try again ${later(problem)}.`,
   unavailable: (problem) => `The server is busy. Nothing was changed; try again ${later(problem)}.`,
-  session_ended: `You are signed out.${over}`,
-  token_missing: `You are signed out.${over}`,
-  invalid_token: `You are signed out.${over}`,
-  token_expired: `You are signed out.${over}`,
+  ...Object.fromEntries(signedOut.map((code) => [code, `You are signed out.${over}`])),
   cross_site: elsewhere,
   invalid_username: "This cannot be a user name. Letters, digits, dots and dashes are fine.",
   username_taken: "Somebody has this user name. Choose another one.",
@@ -61,9 +58,8 @@ const browserWords = {
 };
 const fields = {
   invalid_username: "username", username_taken: "username", password_too_short: "password",
-  password_too_long: "password", wrong_code: "code",
+  password_too_long: "password", invalid_credentials: "password", wrong_code: "code",
 };
-const signedOut = ["session_ended", "token_missing", "invalid_token", "token_expired"];
 
 class Refusal extends Error {
   constructor(problem) {
@@ -83,8 +79,8 @@ class Refusal extends Error {
 /** Shows an error where `element` is: under the heading of its card, or in its dialog. */
 function complain(error, element) {
   if (error.name === "AbortError") return; // somebody closed a dialog: they know
-  const place = element.closest(".proof, section, dialog");
-  const problem = $(".problem", place);
+  const near = element.closest(".proof, section, dialog");
+  const problem = $(".problem", near.checkVisibility() ? near : $("main > section:not([hidden])"));
   problem.textContent = browserWords[error.name] ?? error.message;
   problem.scrollIntoView({ block: "nearest" });
   const field = $(`[name="${fields[error.code]}"]`, element);
@@ -119,7 +115,7 @@ async function call(method, path, body) {
     throw new Refusal({ code: "offline" });
   }
   const json = await answer.json().catch(() => ({}));
-  await signal(json.signals);
+  tellBrowser(json.signals);
   if (answer.ok) return json;
   const wait = Number(answer.headers.get("Retry-After"));
   throw new Refusal({ ...json, status: answer.status, wait, factor: body?.factor });
@@ -137,15 +133,11 @@ async function fresh(method, path, body) {
 }
 
 /** Tells the browser which passkeys are still good (WebAuthn Level 3, section 5.1.10). */
-async function signal(signals = {}) {
-  const { unknownCredential, allAcceptedCredentials, currentUserDetails } = signals;
-  const api = window.PublicKeyCredential ?? {};
-  const told = [
-    unknownCredential && api.signalUnknownCredential?.(unknownCredential),
-    allAcceptedCredentials && api.signalAllAcceptedCredentials?.(allAcceptedCredentials),
-    currentUserDetails && api.signalCurrentUserDetails?.(currentUserDetails),
-  ];
-  await Promise.allSettled(told);
+function tellBrowser({ unknownCredential, allAcceptedCredentials, currentUserDetails } = {}) {
+  const tell = (name, details) => details && window.PublicKeyCredential?.[name]?.(details).catch(() => {});
+  tell("signalUnknownCredential", unknownCredential);
+  tell("signalAllAcceptedCredentials", allAcceptedCredentials);
+  tell("signalCurrentUserDetails", currentUserDetails);
 }
 
 /** Shows only what this server offers, by its description, and what this browser can do. */
@@ -171,7 +163,12 @@ function show(id) {
   stopAutofill();
   clear();
   forget();
-  for (const view of $$("main > section")) view.hidden = view.id !== id;
+  for (const view of $$("main > section")) {
+    view.hidden = view.id !== id;
+    if (view.hidden) for (const field of $$("[name=password]", view)) field.value = "";
+  }
+  const address = location.pathname + location.search;
+  history.replaceState(null, "", id === "create" ? "#create" : address);
   const heading = $(`#${id} h1`);
   document.title = heading.textContent;
   heading.focus();
@@ -191,7 +188,6 @@ function forget() {
 function signedOutView(error) {
   const create = location.hash === "#create" && offers.register && !error;
   show(create ? "create" : "sign-in");
-  for (const form of $$("#sign-in form, #create form")) form.password.value = "";
   if (error) complain(error, $("#sign-in form"));
   if (!create) autofill();
 }
@@ -234,8 +230,13 @@ async function assertion(challenge, more = {}) {
 
 async function signInByPasskey(body) {
   stopAutofill(); // a browser asks for one passkey at a time
-  const { flow, challenge } = await call("POST", "/auth/login/begin", { factor: "passkey", ...body });
-  return signIn({ factor: "passkey", flow, passkey: await assertion(challenge) });
+  try {
+    const begun = await call("POST", "/auth/login/begin", { factor: "passkey", ...body });
+    await signIn({ factor: "passkey", flow: begun.flow, passkey: await assertion(begun.challenge) });
+  } catch (error) {
+    autofill();
+    throw error;
+  }
 }
 
 let autofilling;
@@ -344,11 +345,11 @@ const names = { password: "Password", passkey: "Passkey", totp: "Authenticator a
 
 async function account() {
   await load();
-  history.replaceState(null, "", location.pathname + location.search); // without `#create`
   show("account");
 }
 
 async function load() {
+  if (offers.passkey) call("GET", "/auth/passkey/signals").then(tellBrowser, () => {});
   const [who, { factors }, { sessions }, recovery] = await Promise.all([
     call("GET", "/auth/me"),
     call("GET", "/auth/factors"),
@@ -362,7 +363,11 @@ async function load() {
   $("#onward").hidden = !next;
   if (next) $("#onward").href = next;
   const listed = factors.filter((each) => each.confirmed && each.factor !== "recovery");
+  const hasPassword = listed.some((each) => each.factor === "password");
+  $("#change-password").textContent = hasPassword ? "Change password" : "Set a password";
   const second = listed.some((each) => seconds.includes(each.factor));
+  const kinds = Object.keys(names);
+  listed.sort((a, b) => kinds.indexOf(a.factor) - kinds.indexOf(b.factor));
   $("#factors").replaceChildren(...listed.map(factorRow));
   $("#sessions").replaceChildren(...sessions.map(sessionRow));
   $("#end-others").hidden = sessions.length < 2;
@@ -406,7 +411,6 @@ function factorRow({ id, factor, label, confirmed_at, last_used_at }) {
   const remove = async () => {
     await ask({ title: `Remove “${title}”?`, text: "You can then no longer sign in with it.", yes: "Remove" });
     await fresh("DELETE", path);
-    if (factor === "passkey") await signal(await call("GET", "/auth/passkey/signals"));
     await reload("#ways", `Removed: ${title}.`);
   };
   const facts = [title !== kind && kind, `added ${day(confirmed_at)}`, used];
@@ -512,16 +516,15 @@ const actions = {
     const { username, password } = typed(form);
     if (submitter?.value !== "passkey") {
       await call("POST", "/auth/register", { username, password });
-      return signIn({ username, password });
+      return signIn({ username, password }).catch(signedOutView); // made it is, all the same
     }
     if (!form.username.reportValidity()) return;
     const made = await creation(await call("POST", "/auth/passkey/register/begin", { username }));
     const { recovery } = await call("POST", "/auth/passkey/register", made);
     if (recovery) await showCodes(recovery.codes);
-    history.replaceState(null, "", location.pathname + location.search); // without `#create`
     show("sign-in");
-    announce("Your account is made. Sign in with your passkey.");
-    return act(() => signInByPasskey({ username }), $("#sign-in form"));
+    await act(() => signInByPasskey({ username }), $("#sign-in form"));
+    if (!$("#sign-in").hidden) announce("Your account is made: sign in with your passkey.");
   },
   account,
   addPasskey: () => addKey("passkey", "The passkey is added."),
@@ -553,6 +556,9 @@ const actions = {
     await call("POST", "/auth/logout");
     signedOutView();
     announce("You are signed out.");
+  },
+  showPassword({ checked, form }) {
+    form.password.type = checked ? "text" : "password";
   },
   closeDialog: (button) => button.closest("dialog").close(),
 };
@@ -589,7 +595,7 @@ async function start() {
   const session = call("GET", "/auth/session").then(() => null, (refusal) => refusal);
   offers = await adapt();
   const refusal = await session;
-  if (!refusal) return account();
+  if (!refusal) return account().catch(signedOutView);
   signedOutView(refusal.code === "token_missing" ? undefined : refusal);
 }
 act(start, $("#sign-in form"));

@@ -303,9 +303,7 @@ async def test_tries_are_used_up(visit: Visit) -> None:
     ann = await visit.ann("totp")
     await visit.password(heading="One more step")
     for left in range(5, 0, -1):
-        await visit.page.fill(
-            "Six digits from your authenticator app", ann.notes["totp"].wrong()
-        )
+        await visit.page.fill("Six digits from your authenticator app", ann.notes["totp"].wrong())
         await visit.page.click("Continue")
         await visit.page.problem()
         await visit.page.at("One more step" if left > 1 else "Sign in")
@@ -473,6 +471,110 @@ async def test_server_that_offers_less(browser: Chromium, tmp_path: Path) -> Non
         assert ["Sign out", "Remove", "Change password"] == shown
 
 
+OVERFLOWING = """
+all('*').filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML)
+"""
+
+
+async def look(page: Page, heading: str) -> None:
+    """A view fits into 320 pixels, has its heading first, and every control has a name."""
+    await page.at(heading)
+    assert [] == await page.unnamed()
+    assert 320 == await page.js("document.documentElement.scrollWidth"), heading
+    assert [] == await page.js(OVERFLOWING), heading
+    focused = "document.activeElement.closest('main > section, dialog')?.innerText.trim()"
+    assert (await page.js(focused)).startswith(heading)
+
+
+async def test_every_view(visit: Visit) -> None:
+    """On the narrowest phone, with a screen reader: every view and every question."""
+    page = visit.page
+    await page.resize(320)
+    await look(page, "Sign in")
+    await page.click("Create an account")
+    await look(page, "Create an account")
+    await page.click("Sign in")
+    ann = await visit.ann()
+    await ann.login()
+    await visit.password("wrong", heading="Sign in")
+    await page.problem()
+    await look(page, "Sign in")
+    await visit.password()
+    await look(page, "Your account")
+    await page.click("Add an authenticator app")
+    await look(page, "Add an authenticator app")
+    secret = await page.js("document.querySelector('#secret').textContent.replaceAll(' ', '')")
+    app = App(b32decode(secret), visit.server.clock)
+    await page.fill("Type the six digits that the app shows now", app.code())
+    await page.click("Add app")
+    await look(page, "Your recovery codes")
+    assert await page.js("all('#codes li').every((e) => e.offsetHeight < 30)")  # one line each
+    await page.click("I have kept them")
+    await look(page, "Your account")
+    await page.click("Rename: Authenticator app")
+    await look(page, "Rename “Authenticator app”")
+    await page.fill("Name", 64 * "W")
+    await page.click("Rename")
+    await page.sees("Renamed.")
+    await look(page, "Your account")
+    await page.click(f"Remove: {64 * 'W'}")
+    await look(page, f"Remove “{64 * 'W'}”?")
+    await page.click("Cancel")
+    visit.server.clock.advance(310)
+    await page.click("Make new codes")
+    await look(page, "Make new recovery codes?")
+    await page.click("Make new codes")
+    await look(page, "Is it you?")
+    await page.click("Cancel")
+    await visit.leave()
+    await visit.password(heading="One more step")
+    await look(page, "One more step")
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    full = colour if len(colour) == 7 else "#" + "".join(2 * each for each in colour[1:])
+    parts = [int(full[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * each for w, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    brighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
+
+
+TEXTS = ["ink ground", "ink card", "ink wash", "soft ground", "soft card", "tint card"]
+TEXTS += ["tint ground", "on-tint tint", "bad bad-wash", "card ink"]
+EDGES = ["edge card", "edge ground", "tint wash"]
+
+
+async def test_contrast() -> None:
+    """Text has a contrast of 4.5 in light and dark, edges of fields 3 (WCAG 2.2, 1.4.3, 1.4.11)."""
+    style = (PAGE / "style.css").read_text(encoding="utf-8")
+    light, dark = (dict(re.findall(r"--([a-z-]+): (#\w+);", part)) for part in halves(style))
+    for scheme in (light, light | dark):
+        for least, pairs in ((4.5, TEXTS), (3, EDGES)):
+            for pair in pairs:
+                one, other = pair.split()
+                assert contrast(scheme[one], scheme[other]) >= least, (pair, scheme)
+
+
+def halves(style: str) -> tuple[str, str]:
+    first, _, rest = style.partition("@media (prefers-color-scheme: dark)")
+    return first, rest
+
+
+async def test_words(visit: Visit) -> None:
+    """There are words for no code that the server does not have."""
+    script = (PAGE / "login.js").read_text(encoding="utf-8")
+    _, _, rest = script.partition("const words = ")
+    codes = re.findall(r"^  (\w+):", rest.partition("}));")[0], re.MULTILINE)
+    known = (await visit.server.get("/openapi.json")).text
+    assert len(codes) > 20
+    assert ["offline"] == [code for code in codes if f'"{code}"' not in known]
+
+
 async def test_keyboard_alone(visit: Visit) -> None:
     """Everything from the heading to the account is reached by the keyboard, in order."""
     page = visit.page
@@ -570,10 +672,14 @@ async def test_passkey_that_was_removed(visit: Visit) -> None:
     """A passkey that the account has no more is refused in words, and the browser forgets it."""
     page = visit.page
     device = await with_passkey(visit)
-    await visit.server.auth.database.write(Statement("delete from enrolments where factor = ?", ("passkey",)))
+    await visit.server.auth.database.write(
+        Statement("delete from enrolments where factor = ?", ("passkey",))
+    )
     await page.touching(device)
     await page.click("Sign in with a passkey")
-    assert (await page.problem()).startswith("This passkey is not accepted: it may have been removed")
+    assert (await page.problem()).startswith(
+        "This passkey is not accepted: it may have been removed"
+    )
     assert [] == await page.credentials(device)
 
 
@@ -609,15 +715,19 @@ async def test_account_by_passkey(visit: Visit) -> None:
     await page.sees("Signed in as ann")
     assert ["Passkey"] == titles(await visit.rows("Ways to sign in"))
     assert 1 == len(await visit.rows("Where you are signed in"))
+    await page.fill("New password", SECRET)
+    await page.click("Show password")
+    assert SECRET == await page.js("all('#account [type=text]')[0].value")
+    await page.click("Set a password")
+    await page.sees("The password is changed.")
+    assert {"Passkey", "Password"} == set(titles(await visit.rows("Ways to sign in")))
 
 
 async def plug_in(page: Page, ann: Someone) -> str:
     """The device with the passkey that the kit gave Ann; answers its id."""
     device = await page.authenticator(PASSKEY)
     [key] = ann.notes["passkey"].credentials.values()
-    private = key.private_key.private_bytes(
-        Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
-    )
+    private = key.private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     credential = {
         "credentialId": b64encode(key.id).decode(),
         "isResidentCredential": True,
