@@ -168,8 +168,8 @@ def test_unknown_command_without_settings() -> None:
     [
         ("user", 'There is no command "user", did you mean "users"?'),
         ("passwd", 'There is no command "passwd", did you mean "password"?'),
-        ("totp", 'There is no command "totp".'),
-        ("--totp", "No such option '--totp'."),
+        ("sms", 'There is no command "sms".'),
+        ("--sms", "No such option '--sms'."),
     ],
 )
 def test_unknown_command(name: str, said: str) -> None:
@@ -286,10 +286,10 @@ def test_command_of_a_plugin_that_fails(
 def test_init(folder: Path) -> None:
     """It writes a file that a server takes, and says what comes next."""
     assert (
-        "Wrote picoauth.toml, with the plugins password.\nStart the server: picoauth serve\n"
+        "Wrote picoauth.toml, with the plugins password, totp.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert ("password", "totp") == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
@@ -302,7 +302,7 @@ def test_init_never_overwrites(settings: Path) -> None:
 def test_init_of_another_file(folder: Path) -> None:
     """What comes next names the file, where it is not the usual one."""
     assert (
-        "Wrote my own.toml, with the plugins password.\n"
+        "Wrote my own.toml, with the plugins password, totp.\n"
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
@@ -330,7 +330,7 @@ def test_init_leaves_out_what_is_broken(distributions: Distributions) -> None:
     """A broken plugin keeps nobody from starting, and is told."""
     distributions.add("broken", "broken", "1 / 0")
     result = picoauth("init")
-    assert (0, "Wrote picoauth.toml, with the plugins password.") == (
+    assert (0, "Wrote picoauth.toml, with the plugins password, totp.") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )
@@ -384,6 +384,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "other  picoauth-other 1.0  (installed, not listed)\n"
         "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
         "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
+        "totp  picoauth-totp 0.1.0  (installed, not listed)\n"
     ) == done("plugins")
 
 
@@ -413,7 +414,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "session-memory", "session-redis")
+            for name in ("forward-auth", "password", "session-memory", "session-redis", "totp")
         ),
     ] == lines("plugins", "--json")
 

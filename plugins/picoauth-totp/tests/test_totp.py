@@ -17,6 +17,7 @@ from picoauth import (
     Addition,
     Caller,
     ConfigError,
+    Conflict,
     Denied,
     Event,
     FactorConfirmed,
@@ -506,6 +507,17 @@ async def test_deleted(ann: Owner, bob: Owner) -> None:
     await ann.server.auth.accounts.delete(ann.someone.user.id, Caller())
     assert [(theirs,)] == await rows(ann.server, "enrolment_id")
     assert (401, "flow_ended") == code_of(await ann.login(ann.app.code(), flow))
+
+
+async def test_deleted_meanwhile(ann: Owner) -> None:
+    """An enrolment that comes a moment after the end of its user makes nothing."""
+    user_id = ann.someone.user.id
+    await ann.server.auth.accounts.delete(user_id, Caller())
+    authenticators = ann.server.auth.plugin(TotpPlugin).authenticators
+    enrolment = ann.server.auth.users.enrolment(user_id, "totp")
+    with pytest.raises(Conflict):
+        await authenticators.add(enrolment, bytes(20))
+    assert [] == await rows(ann.server)
 
 
 # Rows that somebody altered
