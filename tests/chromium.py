@@ -91,9 +91,16 @@ class Chromium:
     async def listen(self) -> None:
         """Hand out answers and events until the browser is gone."""
         while True:
-            message = json.loads((await self.reader.readuntil(b"\0"))[:-1])
-            if (told := self.waiting.pop(message.get("id"), None)) and not told.done():
-                told.set_result(message)
+            try:
+                message = json.loads((await self.reader.readuntil(b"\0"))[:-1])
+            except asyncio.IncompleteReadError:
+                for told in self.waiting.values():
+                    told.set_exception(AssertionError("the browser has ended"))
+                return
+            if (number := message.get("id")) is not None:
+                told = self.waiting.pop(number)
+                if not told.done():  # whoever waited may be gone
+                    told.set_result(message)
             elif (page := self.pages.get(message.get("sessionId"))) is not None:
                 page.happened.append(message)
 
@@ -218,7 +225,8 @@ class Page:
         await self.press_at(f"named('button, a, label.check', {json.dumps(name)})")
 
     async def press_at(self, element: str) -> None:
-        await self.until(f"Boolean({element})")
+        """Click what is there and does nothing yet."""
+        await self.until(f"{element}?.closest('[aria-busy=true]') === null")
         x, y = await self.js(
             f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
             "const box = e.getBoundingClientRect();"

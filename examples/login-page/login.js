@@ -500,8 +500,8 @@ function showCodes(codes) {
 }
 
 async function copy(text) {
-  await navigator.clipboard.writeText(text);
-  announce("Copied.");
+  const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  announce(done ? "Copied." : "The browser does not let this page copy: select the text instead.");
 }
 
 // ---- What forms and buttons do: by the `data-do` of each
