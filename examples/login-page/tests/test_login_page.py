@@ -737,7 +737,7 @@ async def test_account_by_passkey(visit: Visit) -> None:
     await page.click("Create an account")
     await page.at("Create an account")
     await page.fill("User name", "ann")
-    await page.click("Create it with a passkey, without a password")
+    await page.click("Create with a passkey instead")
     await page.at("Your account")
     await page.sees("Signed in as ann")
     assert ["Passkey"] == titles(await visit.rows("Ways to sign in"))
