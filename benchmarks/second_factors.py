@@ -33,8 +33,8 @@ SETTINGS = """
 plugins = ["password", "recovery", "totp", "passkey", "stub"]
 public_url = "http://localhost"
 [password]
-memory_kib = 7168
-iterations = 5
+memory_kib = 12288
+iterations = 3
 """
 
 
