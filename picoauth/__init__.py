@@ -7,7 +7,15 @@ from picoauth.checks import Check
 from picoauth.config import load, parse
 from picoauth.database import Database, Row, Statement
 from picoauth.embedded import Embedded
-from picoauth.errors import AuthError, ConfigError, Conflict, Denied, Problem, Unavailable
+from picoauth.errors import (
+    AuthError,
+    ConfigError,
+    Conflict,
+    Denied,
+    Problem,
+    Unavailable,
+    Undeliverable,
+)
 from picoauth.events import (
     AccessRefused,
     Addition,
@@ -18,6 +26,7 @@ from picoauth.events import (
     FactorRemoved,
     LoginCompleted,
     LoginFailed,
+    MessageDropped,
     RefreshReused,
     SessionDerived,
     SessionEnded,
@@ -38,6 +47,7 @@ from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
 from picoauth.keptsessions import KeptSessions, SessionKeeper
 from picoauth.mail import Mailer, Message, Sender
+from picoauth.mailtemplates import Link
 from picoauth.mint import Login
 from picoauth.routes import (
     ANYTHING,
@@ -94,11 +104,13 @@ __all__ = [
     "Job",
     "KeptSessions",
     "Limiter",
+    "Link",
     "Login",
     "LoginCompleted",
     "LoginFailed",
     "Mailer",
     "Message",
+    "MessageDropped",
     "NoSettings",
     "Payload",
     "Plugin",
@@ -125,6 +137,7 @@ __all__ = [
     "SteppedUp",
     "Ticket",
     "Unavailable",
+    "Undeliverable",
     "User",
     "UserChanged",
     "UserDeleted",

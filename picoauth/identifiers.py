@@ -82,6 +82,12 @@ def canonical_email(text: str) -> str:
     return value
 
 
+def mailbox(text: str) -> str:
+    """An e-mail address as it is sent to: the left part as typed. Raises AuthError."""
+    host = canonical_email(text).rpartition("@")[2]
+    return f"{text.rpartition('@')[0]}@{host}"
+
+
 def canonical_url(text: str) -> str:
     """Lower-case host, no default port, and a path of at least `/` (IndieAuth, section 3.4)."""
     if len(text) > LONGEST_URL or not text.isprintable() or set(text) & set(" \\"):
