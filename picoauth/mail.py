@@ -13,8 +13,9 @@ from picoauth.database import Statement
 from picoauth.errors import ConfigError, Unavailable, Undeliverable
 from picoauth.identifiers import mailbox
 from picoauth.mailtemplates import Link, Templates
-from picoauth.outbox import SLOW, Sender, worded
+from picoauth.outbox import SLOW, Sender
 from picoauth.rates import Rates
+from picoauth.troubles import worded
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth

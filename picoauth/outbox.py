@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from picoauth.database import Statement
 from picoauth.errors import ConfigError, Unavailable, Undeliverable
 from picoauth.events import MessageDropped
 from picoauth.outboxrows import Claimed, Rows
+from picoauth.troubles import where, worded
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -35,9 +34,6 @@ AT_ONCE = 4
 """Messages of one kind that a process sends at the same time."""
 GRACE = 2.0
 """Seconds that a server which stops gives to what is being sent."""
-LONGEST = 200
-"""Characters of what is told about a failure."""
-ADDRESS = re.compile(r"\S*@\S*")
 
 
 class Outbox:
@@ -79,7 +75,7 @@ class Outbox:
         try:
             while True:
                 failing = await self.looked(quiet=failing)
-                await asyncio.sleep(PAUSE)
+                await self.pause()
         finally:
             await self.end()
 
@@ -93,6 +89,14 @@ class Outbox:
                 log.warning("the outbox has to wait: %s", error, exc_info=bug)
             return True
         return False
+
+    async def pause(self) -> None:
+        """Until it is time to look again, or a place is free."""
+        if not self.under_way:
+            await asyncio.sleep(PAUSE)
+            return
+        some = list(self.under_way)
+        await asyncio.wait(some, timeout=PAUSE, return_when=asyncio.FIRST_COMPLETED)
 
     async def end(self) -> None:
         """Let what is being sent end; what does not is sent again when its lease is over."""
@@ -226,18 +230,3 @@ async def answer(sender: Sender, payload: bytes) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - whoever sends is a plugin, and fails in any way
         return error
     return None
-
-
-def worded(error: Exception) -> str:
-    """One line for the log and the database, without what might be an address (L-2)."""
-    ours = isinstance(error, Unavailable | Undeliverable | ConfigError)
-    said = ADDRESS.sub("…", str(error)) if ours else type(error).__name__
-    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:LONGEST]
-
-
-def where(error: Exception) -> str:
-    """The line that raised what nobody foresaw; its text may hold an address."""
-    if isinstance(error, Unavailable | ConfigError):
-        return ""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f" ({last.filename}:{last.lineno})"
