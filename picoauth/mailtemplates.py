@@ -24,6 +24,8 @@ FILES = ("subject.txt", "body.txt", "body.html")
 NEEDED = FILES[:2]
 LANGUAGE = re.compile("[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 """A tag as in `Accept-Language` (RFC 5646)."""
+DEEPEST = 4
+"""Subtags of a language that are looked at."""
 WORDS = frozenset(" _-'\N{RIGHT SINGLE QUOTATION MARK}")
 """What a value keeps beside letters, marks and digits: nothing of it makes a link or markup."""
 LONGEST = 100
@@ -86,7 +88,8 @@ class Templates:
 
     @cached_property
     def paths(self) -> frozenset[str]:
-        return frozenset(self.environment.list_templates(["txt", "html"]))
+        found = self.environment.list_templates(["txt", "html"])
+        return frozenset(path for path in found if not hidden(path))
 
     @property
     def names(self) -> Sequence[str]:
@@ -132,8 +135,9 @@ class Templates:
 
     def missing(self) -> Iterator[str]:
         for name in self.names:
+            files = self.files(name)
             for language in self.languages(name)[1:]:
-                for file in self.files(name):
+                for file in files:
                     if f"{name}/{language}/{file}" not in self.paths:
                         yield f"{name}/{language}/{file}"
 
@@ -173,10 +177,11 @@ class Templates:
         return None
 
     def stands_for_one(self, name: str) -> bool:
-        first, *between, last = name.split("/")
-        fits = len(between) <= 1 and all(LANGUAGE.fullmatch(each) for each in between)
+        first, _, rest = name.partition("/")
+        language, _, last = rest.rpartition("/")
+        fits = not language or (LANGUAGE.fullmatch(language) and language != ENGLISH)
         english = self.shipped is not None and (self.shipped / first / last).is_file()
-        return fits and english and last in FILES and ENGLISH not in between
+        return bool(fits) and english and last in FILES
 
     def values(self, name: str) -> set[str]:
         """What a template is given: all that the plugin's own one uses."""
@@ -223,8 +228,15 @@ def is_word(character: str) -> bool:
 
 
 def best(wanted: Sequence[str], offered: Sequence[str]) -> str:
-    from werkzeug.datastructures import LanguageAccept  # noqa: PLC0415 - for who sends mail
-    from werkzeug.http import parse_accept_header  # noqa: PLC0415
+    """The first that is offered, or whose language is (lookup, RFC 4647, section 3.4)."""
+    from werkzeug.http import parse_accept_header  # noqa: PLC0415 - for who sends mail
 
-    matches = (parse_accept_header(w, LanguageAccept).best_match(offered) for w in wanted if w)
-    return next((match for match in matches if match), ENGLISH)
+    there = {language.casefold(): language for language in offered}
+    for header in wanted:
+        for tag, quality in parse_accept_header(header):
+            parts = tag.replace("_", "-").casefold().split("-")[:DEEPEST]
+            for length in range(len(parts), 0, -1):
+                found = there.get("-".join(parts[:length]))
+                if found and quality > 0:
+                    return found
+    return ENGLISH
