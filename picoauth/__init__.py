@@ -7,7 +7,15 @@ from picoauth.checks import Check
 from picoauth.config import load, parse
 from picoauth.database import Database, Row, Statement
 from picoauth.embedded import Embedded
-from picoauth.errors import AuthError, ConfigError, Conflict, Denied, Problem, Unavailable
+from picoauth.errors import (
+    AuthError,
+    ConfigError,
+    Conflict,
+    Denied,
+    Problem,
+    Unavailable,
+    Undeliverable,
+)
 from picoauth.events import (
     AccessRefused,
     Addition,
@@ -18,6 +26,7 @@ from picoauth.events import (
     FactorRemoved,
     LoginCompleted,
     LoginFailed,
+    MessageDropped,
     RefreshReused,
     SessionDerived,
     SessionEnded,
@@ -37,8 +46,10 @@ from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
 from picoauth.keptsessions import KeptSessions, SessionKeeper
-from picoauth.mail import Mailer, Message, Sender
+from picoauth.mail import Mailer, Message
+from picoauth.mailvalues import Link
 from picoauth.mint import Login
+from picoauth.outbox import Sender
 from picoauth.routes import (
     ANYTHING,
     FORM,
@@ -95,11 +106,13 @@ __all__ = [
     "Job",
     "KeptSessions",
     "Limiter",
+    "Link",
     "Login",
     "LoginCompleted",
     "LoginFailed",
     "Mailer",
     "Message",
+    "MessageDropped",
     "NoSettings",
     "Payload",
     "Place",
@@ -127,6 +140,7 @@ __all__ = [
     "SteppedUp",
     "Ticket",
     "Unavailable",
+    "Undeliverable",
     "User",
     "UserChanged",
     "UserDeleted",

@@ -22,9 +22,7 @@ from picoauth.shapes import suggest
 from picoauth.tables import as_json
 
 LATER = {
-    "users": "picoauth.users_cli",
-    "keys": "picoauth.keys_cli",
-    "doctor": "picoauth.doctor_cli",
+    **{name: f"picoauth.{name}_cli" for name in ("users", "keys", "mail", "doctor")},
     "new-plugin": "picoauth.scaffold",
 }
 """Commands by the module they are in, loaded when asked for: serving needs none of them."""

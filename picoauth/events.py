@@ -158,6 +158,16 @@ class SigningKeyRetired(Event):
     key_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class MessageDropped(Event):
+    """A message of the outbox was not sent, and will not be: it came too late, or was refused."""
+
+    message_id: str
+    kind: str
+    about: str
+    why: str
+
+
 @dataclass(frozen=True)
 class Addition:
     """What a plugin adds to a write by its `record` hook; `reply` goes into the answer."""

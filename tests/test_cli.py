@@ -93,7 +93,7 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "plugins", "migrate", "users", "keys", "doctor"]
+OWN = ["init", "serve", "plugins", "migrate", "users", "keys", "mail", "doctor"]
 
 
 def test_help_without_settings(folder: Path) -> None:
