@@ -13,11 +13,11 @@ from picoauth import Unavailable, Undeliverable
 RECIPIENT, MESSAGE = "the recipient", "the message"
 CODE = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 """What stands behind the code, where a server says more (RFC 2034)."""
-OPERATORS = re.compile(r"(503|530|535|538)|\d+ 5\.(1\.[78]|5\.\d+|7\.\d+)")
-"""About the sender, the login or the rules of the server, even where they come with the recipient.
+OPERATORS = re.compile(r"(50[0234]|530|535|538)|\d+ 5\.(1\.[78]|5\.\d+|7\.\d+)")
+"""About the sender, the login, the protocol or the rules of the server, whenever they are said.
 
-Postfix refuses nothing before that. To give up a mail for it would lose it by a mistake in the
-settings; an address that does not exist is 5.1.1 (RFC 3463, RFC 5248).
+Postfix refuses nothing before the recipient. To give up a mail for it would lose it by a mistake
+in the settings; an address that does not exist is 5.1.1 (RFC 3463, RFC 5248).
 """
 REFUSED = 500
 

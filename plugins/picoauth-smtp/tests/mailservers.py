@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-HANG, RESET = "hang", "reset"
-"""Said in place of an answer: none comes, or the connection breaks."""
+HANG, RESET, DEAF = "hang", "reset", "deaf"
+"""Said in place of an answer: none comes, or the connection breaks, or it reads no more for a while."""
 ONCE = "once "
 """Before an answer that is for the next time alone."""
 USER, PASSWORD = "auth@example.org", "hunter2 hunter2"
@@ -96,6 +96,8 @@ class MailServer:
     implicit: ssl.SSLContext | None = None
     offering: Callable[[str], bool] = lambda _: True
     """Which lines of its answer to EHLO it really says."""
+    heard: bytes = b""
+    """All that came to a server that was deaf for a while."""
     open: set[Spoken] = field(default_factory=set)
     connections: int = 0
     logins: int = 0
@@ -134,7 +136,7 @@ class MailServer:
         self.listening.close()
         for each in list(self.open):
             each.break_off()
-        while self.open:
+        while self.open:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
 
     # What aiosmtpd asks its handler.
@@ -186,6 +188,13 @@ class Spoken(SMTP):
                 await usual(argument)
             elif answer in (HANG, RESET):
                 await self.fail(answer)
+            elif answer == DEAF:
+                await self.push("354 go on")
+                self.transport.pause_reading()
+                await self.owner.at("HEARING").wait()
+                self.transport.resume_reading()
+                while True:  # until it is cancelled, at the end of what comes
+                    self.owner.heard += await self._reader.read(65536)
             else:
                 await self.push(answer)
 
@@ -213,6 +222,11 @@ class Spoken(SMTP):
             self.transport.close()
         else:
             await super()._handle_client()
+
+    def eof_received(self) -> bool | None:
+        if self.owner.heard:
+            self.owner.heard += self._reader._buffer
+        return super().eof_received()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
