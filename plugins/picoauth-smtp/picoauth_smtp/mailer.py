@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from picoauth import Message, Unavailable, Undeliverable
 from picoauth_smtp.letter import Letter, written
@@ -83,9 +83,7 @@ class SmtpMailer:
         except BaseException:
             self.drop()
             raise
-        finally:
-            if self.kept is not None:
-                self.resting = asyncio.create_task(self.rest())
+        self.linger()
 
     async def hand_over(self, letter: Letter) -> None:
         client = await self.addressed(letter)
@@ -113,21 +111,25 @@ class SmtpMailer:
 
     async def reset(self) -> None:
         """Forget a refused message: strangers' addresses should not make us connect anew."""
-        client = self.kept
+        client = cast("SMTP", self.kept)  # which it was refused on
         try:
-            if client is not None:
-                with judging("the message"):
-                    await client.rset(timeout=self.patience.probe)
+            with judging("the message"):
+                await client.rset(timeout=self.patience.probe)
         except Unavailable:
             self.drop()
         except BaseException:
             self.drop()
             raise
+        else:
+            self.linger()
 
     def drop(self) -> None:
         client, self.kept = self.kept, None
         if client is not None:
             cut(client)
+
+    def linger(self) -> None:
+        self.resting = asyncio.create_task(self.rest())
 
     def wake(self) -> None:
         if self.resting is not None:

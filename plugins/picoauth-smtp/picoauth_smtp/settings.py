@@ -17,6 +17,8 @@ IMPLICIT = 465
 """TLS from the first byte (RFC 8314, section 3.3)."""
 SUBMISSION = 587
 """Clear at first, then STARTTLS (RFC 6409, RFC 3207)."""
+ODD = frozenset(' "(),:;<>@[\\]')
+"""What ends an address, begins another, or is a comment (RFC 5322, section 3.2.3)."""
 NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 
@@ -52,7 +54,7 @@ def mailbox(text: str) -> Address:
     except AuthError as error:
         raise ValueError("must be one mailbox") from error
     local = text.rpartition("@")[0]
-    if not local.isprintable():
+    if any(not c.isprintable() or c in ODD for c in local):  # `identifier` looked at it folded
         raise ValueError("must be one mailbox")
     return Address(username=local, domain=domain)
 

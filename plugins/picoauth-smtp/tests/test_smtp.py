@@ -599,6 +599,7 @@ async def test_address_that_the_server_cannot_take(plugin: SmtpPlugin, there: Ma
         "ann@[127.0.0.1]",
         "ann@example.com@example.net",
         "ann\ud800@example.com",
+        "ann>\u0338<\u0338bob@example.com",  # which one form of Unicode writes without brackets
         "ann\u202e@example.com",
         f"{'a' * 243}@example.com",
     ],
