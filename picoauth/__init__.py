@@ -46,9 +46,10 @@ from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
 from picoauth.keptsessions import KeptSessions, SessionKeeper
-from picoauth.mail import Mailer, Message, Sender
+from picoauth.mail import Mailer, Message
 from picoauth.mailtemplates import Link
 from picoauth.mint import Login
+from picoauth.outbox import Sender
 from picoauth.routes import (
     ANYTHING,
     FORM,

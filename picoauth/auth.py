@@ -28,9 +28,9 @@ from picoauth.grants import Grants
 from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Logins
-from picoauth.mail import Mail, Mailer, Sender
+from picoauth.mail import Mail, Mailer
 from picoauth.mint import Login
-from picoauth.outbox import Outbox
+from picoauth.outbox import Outbox, Sender
 from picoauth.plugins import Plugins, stop
 from picoauth.policies import who
 from picoauth.problems import STEPUP_NEEDED
@@ -161,13 +161,20 @@ class Auth:
         )
 
     @asynccontextmanager
-    async def background(self) -> AsyncIterator[None]:
-        """Jobs, polls, and what plugins keep running while the server does."""
+    async def lifespans(self) -> AsyncIterator[None]:
+        """What plugins keep running while the server does. Raises ConfigError."""
         async with AsyncExitStack() as stack:
             for name, context in self.plugins.collect("lifespan"):
                 if context is not None:
                     with blaming(self.plugins.origins[name], "fails in lifespan"):
                         await stack.enter_async_context(context)
+            yield
+
+    @asynccontextmanager
+    async def background(self) -> AsyncIterator[None]:
+        """Jobs, polls, mail, and what plugins keep running. Raises ConfigError."""
+        await asyncio.to_thread(self.mail.load)
+        async with self.lifespans():
             tasks = [
                 asyncio.create_task(
                     forever(self.revocations.poll, self.keys.refresh, self.feed.look)

@@ -80,9 +80,14 @@ class Server:
         if asked not in (None, "ready", *(check.name for check in live)):
             raise AuthError(NOT_FOUND)
         wrong = {name: what for name, what in (await checks.run(live)).items() if what}
-        ready = self.app.ready and not wrong
+        vital = {check.name for check in live if check.vital}
+        ready = self.app.ready and not vital & wrong.keys()
         failing = not ready if asked == "ready" else asked in wrong
-        body = {"status": "ok" if ready else "degraded", "ready": ready, "problems": wrong}
+        body = {
+            "status": "ok" if ready and not wrong else "degraded",
+            "ready": ready,
+            "problems": wrong,
+        }
         return Reply(body, 503 if failing else 200)
 
     async def openapi(self, request: Request) -> Reply:

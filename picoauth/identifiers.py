@@ -83,9 +83,15 @@ def canonical_email(text: str) -> str:
 
 
 def mailbox(text: str) -> str:
-    """An e-mail address as it is sent to: the left part as typed. Raises AuthError."""
+    """An e-mail address as it is sent to: the left part as typed. Raises AuthError.
+
+    But in its normal form, as it was looked at: `<` and a mark may be one harmless character.
+    """
     host = canonical_email(text).rpartition("@")[2]
-    return f"{text.rpartition('@')[0]}@{host}"
+    value = f"{unicodedata.normalize('NFC', text.rpartition('@')[0])}@{host}"
+    if len(value.encode()) > LONGEST_EMAIL:  # folding may shorten what is sent to as it is
+        raise AuthError(INVALID_EMAIL)
+    return value
 
 
 def canonical_url(text: str) -> str:

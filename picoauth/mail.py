@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from picoauth.database import Statement
-from picoauth.errors import ConfigError, Unavailable
+from picoauth.errors import ConfigError, Unavailable, Undeliverable
 from picoauth.identifiers import mailbox
 from picoauth.mailtemplates import Link, Templates
+from picoauth.outbox import SLOW, Sender
 from picoauth.rates import Rates
+from picoauth.troubles import worded
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -48,17 +52,16 @@ class Mailer(Protocol):
         """Raises Unavailable where another try may succeed, Undeliverable where none will."""
 
 
-Sender = Callable[[bytes], Awaitable[None]]
-"""Sends one payload of the outbox; raises as `Mailer.send` does."""
-
-
 class Mail:
     """Makes mails, and queues them."""
 
     def __init__(self, auth: Auth) -> None:
         self.auth = auth
+        self.folder = auth.config.mail.templates
         self.templates: dict[str, Templates] = {}
         self.rates = Rates(auth.database, auth.config.mail, auth.now)
+        self.trouble: Unavailable | None = None
+        """Why the mailer could not send the last mail that went to somebody."""
 
     def link(self, path: str) -> Link:
         """A link to a page of the application: `public_url` and a path, whatever a request says."""
@@ -97,7 +100,7 @@ class Mail:
         return self.auth.outbox.queuing(
             KIND,
             message.id,
-            json.dumps(asdict(message)).encode(),
+            json.dumps(asdict(message), ensure_ascii=False).encode(),
             about=message.template,
             expires_at=expires_at,
             user_id=user.id if user else None,
@@ -105,21 +108,66 @@ class Mail:
 
     def of(self, plugin: Plugin[Any]) -> Templates:
         if plugin.name not in self.templates:
-            self.templates[plugin.name] = Templates.of(plugin, self.auth.config.mail.templates)
+            self.templates[plugin.name] = Templates.of(plugin, self.folder)
         return self.templates[plugin.name]
 
     def beside(self, senders: Mapping[str, Sender]) -> Mapping[str, Sender]:
         """All that the outbox can send. Raises ConfigError for what cannot be sent in the end."""
         if KIND in senders:
             raise ConfigError(f"senders: {KIND} is what the slot mailer sends: fill that instead.")
-        for plugin in self.auth.plugins.on.values() if self.auth.config.mail.templates else ():
-            self.of(plugin).check()
+        if self.folder is not None:
+            self.check(self.folder)
         return {KIND: self.send, **senders}
 
+    def check(self, folder: Path) -> None:
+        """Look at the operator's templates before one is needed. Raises ConfigError."""
+        if not folder.is_dir():
+            raise ConfigError(
+                f"[mail].templates: there is no folder {folder}: make it, or remove the setting."
+            )
+        plugins = {name: self.of(plugin) for name, plugin in self.auth.plugins.on.items()}
+        for path in sorted(folder.iterdir()):
+            if not path.name.startswith(".") and path.name not in plugins:
+                raise ConfigError(
+                    f"{path} is for no plugin that is listed: rename or remove it, "
+                    "or list the plugin."
+                )
+        for templates in plugins.values():
+            templates.check()
+
+    def load(self) -> None:
+        """Read all templates, so that no request waits for the disk. Raises ConfigError."""
+        for name, plugin in self.auth.plugins.on.items():
+            try:
+                self.of(plugin).load()
+            except Exception as error:
+                raise ConfigError(
+                    f"{self.auth.plugins.origins[name]} has templates of mail that cannot be used "
+                    f"({error}): tell its authors, or remove it from `plugins`."
+                ) from error
+
     async def send(self, payload: bytes) -> None:
-        """What the outbox calls. Raises Unavailable, Undeliverable."""
+        """What the outbox calls. Raises Unavailable, Undeliverable.
+
+        A mail to nobody shares the fate of the last one to somebody: no figure tells it apart.
+        """
         message = Message(**json.loads(payload))
         if self.auth.mailer is None:
             raise Unavailable("no listed plugin delivers mail")
-        if message.to:
+        if not message.to:
+            if self.trouble is not None:
+                raise Unavailable(str(self.trouble), retry_after=self.trouble.retry_after)
+            return
+        try:
             await self.auth.mailer.send(message)
+        except Undeliverable:
+            self.trouble = None
+            raise
+        except Exception as error:
+            asks = error.retry_after if isinstance(error, Unavailable) else 1
+            self.trouble = Unavailable(worded(error), retry_after=asks)
+            raise
+        except asyncio.CancelledError:
+            self.trouble = Unavailable(SLOW)
+            raise
+        self.trouble = None

@@ -8,14 +8,17 @@ from typing import Any
 
 import click
 
+from picoauth.asking import asked
 from picoauth.auth import Auth
-from picoauth.errors import ConfigError, Unavailable, Undeliverable
+from picoauth.discovery import told
+from picoauth.errors import AuthError, ConfigError, Unavailable, Undeliverable
 from picoauth.identifiers import mailbox
 from picoauth.mail import Message
+from picoauth.outbox import PATIENCE
 from picoauth.running import run
 from picoauth.tables import as_json, table
 
-COLUMNS = ("id", "kind", "about", "user_id", "state", "created_at", "tries", "next_at", "error")
+COLUMNS = ("id", "kind", "about", "state", "created_at", "tries", "next_at", "error")
 
 
 @click.group()
@@ -63,13 +66,16 @@ def test(ctx: click.Context, address: str) -> None:
             text=f"This server can send mail: {auth.config.public_url}\n",
             expires_at=auth.now() + 3600,
         )
-        async with auth.background():
-            await auth.mailer.send(message)
+        async with auth.lifespans():
+            await asked(auth.mailer.send, {"message": message}, PATIENCE)
 
     try:
         run(ctx, work)
-    except (Unavailable, Undeliverable) as error:
+    except (AuthError, ConfigError):
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, (Unavailable, Undeliverable)) else told(error)
         raise ConfigError(
-            f"The mail was not sent: {error}. See to the mailer's settings."
+            f"The mail was not sent ({said}): see to the settings of what delivers mail."
         ) from error
     click.echo("Sent: see whether it arrives.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from picoauth.errors import ConfigError
 
@@ -19,16 +21,27 @@ if TYPE_CHECKING:
 
 ENGLISH = "en"
 FILES = ("subject.txt", "body.txt", "body.html")
-ODD = re.compile(r"[^\w '\N{RIGHT SINGLE QUOTATION MARK}-]+")
-"""All of a value that a mail program could take for a link, the end of a line or markup."""
+NEEDED = FILES[:2]
+LANGUAGE = re.compile("[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
+"""A tag as in `Accept-Language` (RFC 5646)."""
+DEEPEST = 4
+"""Subtags of a language that are looked at."""
+WORDS = frozenset(" _-'\N{RIGHT SINGLE QUOTATION MARK}")
+"""What a value keeps beside letters, marks and digits: nothing of it makes a link or markup."""
 LONGEST = 100
 """Characters of a value that is no link."""
 
 
 class Link(str):
-    """A value that is a link. No other value can be one."""
+    """A value that is a link. No other value can be one.
+
+    What no URL has (RFC 3986, section 2) is percent-encoded: it ends no line and no attribute.
+    """
 
     __slots__ = ()
+
+    def __new__(cls, text: str) -> Link:  # noqa: PYI034 - a subclass is none of ours
+        return super().__new__(cls, quote(text, safe="%:/?#[]@!$&'()*+,;="))
 
 
 @dataclass(frozen=True)
@@ -49,37 +62,44 @@ class Templates:
     is looked for below `own`, the operator's folder, and then below `shipped`.
     """
 
-    def __init__(self, shipped: Path, own: Path | None) -> None:
+    def __init__(self, shipped: Path | None, own: Path | None) -> None:
         self.shipped = shipped
         self.own = own
 
     @classmethod
     def of(cls, plugin: Plugin[Any], folder: Path | None) -> Templates:
         """`templates/` of the plugin's package, or a base's, and `FOLDER/PLUGIN/` of the operator."""
-        packages = dict.fromkeys(kind.__module__.partition(".")[0] for kind in type(plugin).__mro__)
-        places = (Path(sys.modules[name].__file__ or "").parent for name in packages)
-        shipped = next((p / "templates" for p in places if (p / "templates").is_dir()), Path())
-        return cls(shipped, folder / plugin.name if folder else None)
+        places = (place / "templates" for place in packages(type(plugin)))
+        shipped = next((place for place in places if place.is_dir()), None)
+        own = folder / plugin.name if folder else None
+        return cls(shipped, own if own and own.is_dir() else None)
 
     @cached_property
     def environment(self) -> jinja2.Environment:
         import jinja2  # noqa: PLC0415 - for who sends mail
 
         return jinja2.Environment(
-            loader=jinja2.FileSystemLoader([*([self.own] if self.own else []), self.shipped]),
+            loader=jinja2.FileSystemLoader([each for each in (self.own, self.shipped) if each]),
             autoescape=jinja2.select_autoescape(["html"]),
             undefined=jinja2.StrictUndefined,
             auto_reload=False,
+            cache_size=-1,
         )
 
     @cached_property
     def paths(self) -> frozenset[str]:
-        return frozenset(self.environment.list_templates())
+        found = self.environment.list_templates(["txt", "html"])
+        return frozenset(path for path in found if not hidden(path))
+
+    @property
+    def names(self) -> Sequence[str]:
+        return sorted({path.partition("/")[0] for path in self.paths if "/" in path})
 
     def render(self, name: str, languages: Sequence[str], values: Mapping[str, str]) -> Made:
         """Fill a template, in the first of the languages that it is in.
 
-        `languages` are as in `Accept-Language` (RFC 9110, section 12.5.4).
+        `languages` are as in `Accept-Language` (RFC 9110, section 12.5.4). Raises LookupError
+        where there is no such template.
         """
         files = self.files(name)
         language = best(languages, self.languages(name))
@@ -89,60 +109,134 @@ class Templates:
             file: self.environment.get_template(f"{folder}/{file}").render(safe).strip()
             for file in files
         }
-        subject, text, html = (made.get(file) for file in FILES)
-        return Made(language, " ".join((subject or "").split()), f"{text}\n", html, safe)
+        subject = " ".join(made["subject.txt"].split())
+        return Made(language, subject, f"{made['body.txt']}\n", made.get("body.html"), safe)
 
-    def files(self, name: str) -> list[str]:
+    def files(self, name: str) -> Sequence[str]:
         """Those that there are in English, and so have to be in every language."""
-        return [file for file in FILES if f"{name}/{file}" in self.paths]
+        files = [file for file in FILES if f"{name}/{file}" in self.paths]
+        if not set(NEEDED) <= set(files):
+            raise LookupError(f"there is no {name}/subject.txt, or no {name}/body.txt")
+        return files
 
-    def languages(self, name: str) -> list[str]:
-        """Those that a template is in as a whole, English first."""
-        found = {Path(path).parent.name for path in self.paths if path.startswith(f"{name}/")}
-        whole = [
-            language
-            for language in sorted(found - {name})
-            if all(f"{name}/{language}/{file}" in self.paths for file in self.files(name))
-        ]
-        return [ENGLISH, *whole]
+    def languages(self, name: str) -> Sequence[str]:
+        """Those that a template is in, English first."""
+        below = (path.split("/")[1:-1] for path in self.paths if path.startswith(f"{name}/"))
+        return [ENGLISH, *sorted({folders[0] for folders in below if folders})]
+
+    def load(self) -> None:
+        """Read and compile all there are. Raises whatever is wrong with them."""
+        if self.shipped is None:
+            return
+        for path in self.paths:
+            self.environment.get_template(path)
+        for missing in self.missing():
+            raise LookupError(f"there is no {missing}")
+
+    def missing(self) -> Iterator[str]:
+        for name in self.names:
+            files = self.files(name)
+            for language in self.languages(name)[1:]:
+                for file in files:
+                    if f"{name}/{language}/{file}" not in self.paths:
+                        yield f"{name}/{language}/{file}"
 
     def check(self) -> None:
         """Look at the operator's own files before one is needed. Raises ConfigError."""
-        if self.own is None or not self.own.is_dir():
+        if self.own is None:
             return
-        for path in sorted(self.own.rglob("*.*")):
-            problem = self.problem(path.relative_to(self.own).as_posix())
+        for path in sorted(self.own.rglob("*")):
+            name = path.relative_to(self.own).as_posix()
+            problem = None if path.is_dir() or hidden(name) else self.problem(name)
             if problem:
                 raise ConfigError(f"The mail template {path} {problem}.")
+        for missing in self.missing():
+            raise ConfigError(
+                f"The mail template {self.own / missing} is missing: "
+                "a language has the same files as English."
+            )
 
     def problem(self, name: str) -> str | None:
         """What is wrong with a file of the operator's, as the end of a sentence."""
         import jinja2  # noqa: PLC0415 - for who has own templates
 
-        english = "/".join(name.split("/")[:1] + name.split("/")[-1:])
-        if not (self.shipped / english).is_file():
-            return "stands for none that there is: the plugin's page has their names"
+        if not self.stands_for_one(name):
+            return "stands for none that the plugin has: its page has their names"
+        known = self.values(name.partition("/")[0])
         try:
-            unknown = self.variables(name) - self.variables(english, self.shipped)
-        except (jinja2.TemplateError, UnicodeDecodeError) as error:
-            return f"cannot be read: {error}"
-        return f"has no value {min(unknown)}: the plugin's page has theirs" if unknown else None
+            unknown = self.variables(self.own, name) - known
+            if unknown:
+                return f"has no value {min(unknown)}: there are {', '.join(sorted(known))}"
+            self.environment.get_template(name).render(dict.fromkeys(known, "x"))
+        except jinja2.TemplateSyntaxError as error:
+            return f"cannot be read (line {error.lineno}: {error.message}): mend it"
+        except UnicodeDecodeError:
+            return "is not UTF-8: write it again, as a text"
+        except Exception as error:  # noqa: BLE001 - a template can fail in any way
+            return f"cannot be filled ({type(error).__name__}: {error}): mend it"
+        return None
 
-    def variables(self, name: str, folder: Path | None = None) -> set[str]:
+    def stands_for_one(self, name: str) -> bool:
+        first, _, rest = name.partition("/")
+        language, _, last = rest.rpartition("/")
+        fits = not language or (LANGUAGE.fullmatch(language) and language != ENGLISH)
+        english = self.shipped is not None and (self.shipped / first / last).is_file()
+        return bool(fits) and english and last in FILES
+
+    def values(self, name: str) -> set[str]:
+        """What a template is given: all that the plugin's own one uses."""
+        return set().union(
+            *(self.variables(self.shipped, f"{name}/{file}") for file in self.files(name))
+        )
+
+    def variables(self, folder: Path | None, name: str) -> set[str]:
         from jinja2 import meta  # noqa: PLC0415 - for who has own templates
 
-        text = ((folder or self.own or self.shipped) / name).read_text("utf-8")
+        text = ((folder or Path()) / name).read_text("utf-8")
         return meta.find_undeclared_variables(self.environment.parse(text))
+
+
+def packages(kind: type) -> Iterator[Path]:
+    """Folders of the module that a plugin is in, and of the packages above; then of its bases."""
+    for each in kind.__mro__:
+        if each.__module__.startswith("picoauth."):
+            return  # the kernel's own, and what that is made of
+        names = each.__module__.split(".")
+        for length in range(len(names), 0, -1):
+            file = getattr(sys.modules.get(".".join(names[:length])), "__file__", None)
+            if file:
+                yield Path(file).parent
+
+
+def hidden(name: str) -> bool:
+    """What editors, and systems that mount folders, leave beside: no template."""
+    return name.endswith("~") or any(part.startswith(".") for part in name.split("/"))
 
 
 def plain(value: str) -> str:
     """What a user typed, as words: no link, no line and no markup can be in it."""
-    return " ".join(ODD.sub(" ", value).split())[:LONGEST]
+    kept = (c if is_word(c) else " " for c in value[: 4 * LONGEST])
+    return " ".join("".join(kept).split())[:LONGEST]
+
+
+def is_word(character: str) -> bool:
+    """Also in its widest form: `⒈` is a digit to Unicode, and ends a name as `1.` does."""
+    return all(
+        c.isalnum() or c in WORDS or unicodedata.category(c).startswith("M")
+        for c in unicodedata.normalize("NFKC", character)
+    )
 
 
 def best(wanted: Sequence[str], offered: Sequence[str]) -> str:
-    from werkzeug.datastructures import LanguageAccept  # noqa: PLC0415 - for who sends mail
-    from werkzeug.http import parse_accept_header  # noqa: PLC0415
+    """The first that is offered, or whose language is (lookup, RFC 4647, section 3.4)."""
+    from werkzeug.http import parse_accept_header  # noqa: PLC0415 - for who sends mail
 
-    matches = (parse_accept_header(w, LanguageAccept).best_match(offered) for w in wanted if w)
-    return next((match for match in matches if match), ENGLISH)
+    there = {language.casefold(): language for language in offered}
+    for header in wanted:
+        for tag, quality in parse_accept_header(header):
+            parts = tag.replace("_", "-").casefold().split("-")[:DEEPEST]
+            for length in range(len(parts), 0, -1):
+                found = there.get("-".join(parts[:length]))
+                if found and quality > 0:
+                    return found
+    return ENGLISH

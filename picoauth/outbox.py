@@ -4,62 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from picoauth.asking import asked
-from picoauth.database import Row, Statement
-from picoauth.errors import Unavailable, Undeliverable
+from picoauth.database import Statement
+from picoauth.errors import ConfigError, Unavailable, Undeliverable
 from picoauth.events import MessageDropped
-from picoauth.secrets import Place
+from picoauth.outboxrows import Claimed, Rows
+from picoauth.troubles import where, worded
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
+
+Sender = Callable[[bytes], Awaitable[None]]
+"""Sends one payload of the outbox.
+
+Raises Unavailable where another try may succeed, Undeliverable where none will.
+"""
 
 log = logging.getLogger("picoauth.outbox")
 PAUSE = 1.0
 """Seconds between two looks at what is due."""
 PATIENCE = 60.0
 """Seconds that a sender may take."""
-LEASE = 120
-"""Seconds for which nobody else takes a message that is being sent."""
+SLOW = f"no answer within {PATIENCE:.0f} s"
 AT_ONCE = 4
-"""Messages that a process sends at the same time."""
-LONGEST = 3600
-"""Seconds between two tries, at most."""
-BLOCK = 2048
-"""Payloads are filled up to a multiple of so many bytes: their length tells nothing."""
-KEPT = 7 * 86400
-"""Seconds for which it is remembered that a message was sent, or given up."""
-
-# One that is due beyond all reason was put off by a clock that was ahead: it is due.
-DUE = """
-    select id, next_at from outbox
-     where sealed is not null and (next_at <= ? or next_at > ?) order by next_at limit 20
-"""
-CLAIM = """
-    update outbox set next_at = ?, tries = tries + 1
-     where id = ? and next_at = ? and sealed is not null
-    returning kind, about, user_id, sealed, expires_at, tries
-"""
-DONE = "update outbox set sealed = null, sent_at = ?, error = null where id = ?"
-AGAIN = "update outbox set next_at = ?, error = ? where id = ? and sealed is not null"
-GIVEN_UP = "update outbox set sealed = null, error = ? where id = ? and sealed is not null"
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A message that this process may send now."""
-
-    id: str
-    kind: str
-    about: str
-    user_id: str | None
-    sealed: bytes
-    expires_at: int
-    tries: int
+"""Messages of one kind that a process sends at the same time."""
+GRACE = 2.0
+"""Seconds that a server which stops gives to what is being sent."""
 
 
 class Outbox:
@@ -71,7 +45,11 @@ class Outbox:
 
     def __init__(self, auth: Auth) -> None:
         self.auth = auth
+        self.rows = Rows(auth.database, auth.secrets, auth.now)
         self.turn = asyncio.Lock()
+        self.under_way: dict[asyncio.Task[None], Claimed] = {}
+        self.gone: set[str] = set()
+        """Ids of what was sent, where that is not noted yet."""
 
     def queuing(
         self,
@@ -85,143 +63,170 @@ class Outbox:
     ) -> Statement:
         """The statement that queues a payload, for the write of what it tells of.
 
-        `about` stays readable in the database, the payload does not. Of a user who is deleted
+        `about` stays readable in the database, the rest does not. Of a user who is deleted
         nothing is sent any more; leave `user_id` out of what has to go out even then.
         """
-        filled = payload.ljust(-(-len(payload) // BLOCK) * BLOCK)
-        sealed = self.auth.secrets.seal(place(message_id), filled)
-        now = self.auth.now()
-        sql = """
-            insert into outbox (id, kind, about, user_id, sealed, created_at, expires_at, next_at, tries)
-            values (?, ?, ?, ?, ?, ?, ?, ?, 0)
-        """
-        return Statement(
-            sql, (message_id, kind, about, user_id, sealed, now, expires_at, now), rows=1
+        return self.rows.queuing(
+            kind, message_id, payload, about=about, expires_at=expires_at, user_id=user_id
         )
 
     async def forever(self) -> None:
-        while True:
-            try:
-                await self.flush()
-            except Unavailable as error:
-                log.warning("the outbox has to wait: %s", error)
-            except Exception:
-                log.exception("the outbox failed")
+        failing = False
+        try:
+            while True:
+                failing = await self.looked(quiet=failing)
+                await self.pause()
+        finally:
+            await self.end()
+
+    async def looked(self, *, quiet: bool) -> bool:
+        """Look, or log why not: once, until it works again. Whether it failed."""
+        try:
+            await self.look()
+        except Exception as error:
+            if not quiet:
+                bug = None if isinstance(error, Unavailable) else error
+                log.warning("the outbox has to wait: %s", error, exc_info=bug)
+            return True
+        return False
+
+    async def pause(self) -> None:
+        """Until it is time to look again, or a place is free."""
+        if not self.under_way:
             await asyncio.sleep(PAUSE)
+            return
+        some = list(self.under_way)
+        await asyncio.wait(some, timeout=PAUSE, return_when=asyncio.FIRST_COMPLETED)
+
+    async def end(self) -> None:
+        """Let what is being sent end; what does not is sent again when its lease is over."""
+        if self.under_way:
+            _, late = await asyncio.wait(list(self.under_way), timeout=GRACE)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def flush(self) -> None:
-        """Send what is due, and what is being sent; one that is slow is cut off in the end."""
+        """Send all that is due, and wait for what is being sent; what hangs is cut off."""
+        await self.look()
+        while self.under_way:
+            await asyncio.wait(list(self.under_way), return_when=asyncio.FIRST_COMPLETED)
+            await self.look()
+
+    async def look(self) -> None:
+        """Begin to send what is due. A kind whose messages hang holds no other kind up."""
         async with self.turn:
-            now = self.auth.now()
-            rows = await self.auth.database.read(DUE, (now, now + LONGEST + LEASE))
-            await self.send_all(rows)
+            trusted = not self.auth.jobs.leapt()  # a clock that may be wrong drops nothing
+            for kind in await self.rows.kinds():
+                sending = [one.id for one in self.under_way.values() if one.kind == kind]
+                for message_id, tries in await self.rows.due(kind, AT_ONCE, expired=trusted):
+                    if len(sending) < AT_ONCE and message_id not in sending:
+                        await self.begin(message_id, tries)
+                        sending.append(message_id)
 
-    async def send_all(self, due: Sequence[Row]) -> None:
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def one(message_id: str, next_at: int) -> None:
-            async with places:
-                claimed = await self.claim(message_id, next_at)
-                if claimed is not None:
-                    await self.attempt(claimed)
-
-        async with asyncio.TaskGroup() as sending:
-            for row in due:
-                sending.create_task(one(*row))
-
-    async def claim(self, message_id: str, next_at: int) -> Claimed | None:
-        """Of all processes that see a message due, one gets it."""
-        claim = Statement(CLAIM, (self.auth.now() + LEASE, message_id, next_at))
-        [rows] = await self.auth.database.write(claim)
-        return Claimed(message_id, *rows[0]) if rows else None
+    async def begin(self, message_id: str, tries: int) -> None:
+        claimed = await self.rows.claim(message_id, tries)
+        if claimed is not None:
+            task = asyncio.create_task(self.attempt(claimed))
+            self.under_way[task] = claimed
+            task.add_done_callback(self.under_way.pop)
 
     async def attempt(self, claimed: Claimed) -> None:
-        """Send, and note how that went."""
-        if claimed.expires_at <= self.auth.now():
-            await self.give_up(claimed, "it came too late")
-            return
+        """Send, and note how that went; whatever goes wrong stays with this message."""
         try:
-            await self.send(claimed)
-        except Undeliverable as error:
-            await self.give_up(claimed, str(error))
-        except Exception as error:  # also of what a sender gets wrong: nothing is lost by that
-            if not isinstance(error, Unavailable):
-                log.exception("%s %s cannot be sent", claimed.kind, claimed.id)
-            await self.put_off(claimed, error)
-        else:
-            await self.note(DONE, self.auth.now(), claimed.id)
+            await self.settle(claimed, await self.outcome(claimed))
+        except Unavailable as error:
+            log.warning("%s %s waits for the database: %s", claimed.kind, claimed.id, error)
+        except Exception:
+            log.exception("how %s %s went cannot be noted", claimed.kind, claimed.id)
 
-    async def send(self, claimed: Claimed) -> None:
+    async def outcome(self, claimed: Claimed) -> Exception | None:
+        """None where it was sent, else why not."""
+        if claimed.id in self.gone:
+            return None
+        try:
+            error = await self.send(claimed)
+        except Exception as raised:  # noqa: BLE001 - it is told by whoever asks
+            return raised
+        if error is None:
+            self.gone.add(claimed.id)
+        return error
+
+    async def send(self, claimed: Claimed) -> Exception | None:
+        """What the sender raised. Raises what stands in the way before it is asked."""
+        if claimed.expires_at <= self.auth.now():
+            if self.auth.jobs.leapt():
+                raise Unavailable("the clock leapt ahead")
+            raise Undeliverable("it came too late")
+        user_id, payload = self.rows.open(claimed)
+        if user_id is not None and await self.auth.users.get(user_id) is None:
+            raise Undeliverable("its user is gone")
         sender = self.auth.senders.get(claimed.kind)
         if sender is None:
             raise Unavailable(f"no listed plugin sends the kind {claimed.kind}")
-        payload = self.auth.secrets.open(place(claimed.id), claimed.sealed)
-        await asked(partial(sender, payload.rstrip()), {}, PATIENCE)
+        try:
+            raised: Exception | None = await asked(partial(answer, sender, payload), {}, PATIENCE)
+        except TimeoutError as error:
+            raise Unavailable(SLOW) from error
+        except RuntimeError as error:  # it called sys.exit(), or cancelled itself
+            raise Unavailable(f"the sender failed: {error}") from error
+        return raised
 
-    async def put_off(self, claimed: Claimed, error: Exception) -> None:
-        asks = error.retry_after if isinstance(error, Unavailable) else 0
-        pause = min(LONGEST, max(15 * 2 ** min(claimed.tries - 1, 10), asks))
-        said = str(error) if isinstance(error, Unavailable) else type(error).__name__
-        log.warning("%s %s has to wait for %d s: %s", claimed.kind, claimed.id, pause, said)
-        await self.note(AGAIN, self.auth.now() + pause, said, claimed.id)
+    async def settle(self, claimed: Claimed, error: Exception | None) -> None:
+        if error is None:
+            await self.rows.sent(claimed)
+            self.gone.discard(claimed.id)
+        elif isinstance(error, Undeliverable):
+            await self.give_up(claimed, worded(error))
+        else:
+            asks = error.retry_after if isinstance(error, Unavailable) else 0
+            pause = await self.rows.put_off(claimed, asks, worded(error))
+            said = f"{worded(error)}{where(error)}"
+            log.warning("%s %s has to wait for %d s: %s", claimed.kind, claimed.id, pause, said)
 
     async def give_up(self, claimed: Claimed, why: str) -> None:
         event = MessageDropped(
             at=self.auth.now(),
-            user_id=claimed.user_id,
+            user_id=await self.user(claimed),
             message_id=claimed.id,
             kind=claimed.kind,
             about=claimed.about,
             why=why,
         )
-        await self.auth.events.commit(event, Statement(GIVEN_UP, (why, claimed.id)))
+        await self.auth.events.commit(event, self.rows.giving_up(claimed, why))
 
-    async def note(self, sql: str, *args: Any) -> None:
-        await self.auth.database.write(Statement(sql, args))
+    async def user(self, claimed: Claimed) -> str | None:
+        """Whose message it is, where that can be read, and where the user is still there."""
+        try:
+            user_id, _ = self.rows.open(claimed)
+        except ConfigError:
+            return None
+        return user_id if user_id and await self.auth.users.get(user_id) else None
 
     async def waiting(self) -> str | None:
-        """What `/health-check` says about messages that were tried, and are still here."""
-        sql = """
-            select count(*), min(created_at), max(error) from outbox
-             where sealed is not null and tries > 0 and error is not null
-        """
-        [[count, since, error]] = await self.auth.database.read(sql)
+        """What `/health-check` says to everybody, and so without a reason or a name."""
+        count, seconds = await self.rows.late()
         if not count:
             return None
-        minutes = max(0, self.auth.now() - since) // 60
+        some = "1 message waits" if count == 1 else f"{count} messages wait"
         return (
-            f"{count} messages wait in the outbox, the first for {minutes} minutes ({error}): "
+            f"{some} in the outbox, the first for {seconds // 60} minutes: "
             "see `picoauth mail list`."
         )
 
     async def retry(self) -> int:
         """Let all that waits be due now; how many that are."""
-        sql = "update outbox set next_at = ? where sealed is not null returning id"
-        [rows] = await self.auth.database.write(Statement(sql, (self.auth.now(),)))
-        return len(rows)
+        return await self.rows.retry()
 
-    async def list(self) -> list[Mapping[str, Any]]:
+    async def list(self) -> Sequence[Mapping[str, Any]]:
         """What waits, and what was sent or given up in the last days; without what it says."""
-        shown = (
-            "id",
-            "kind",
-            "about",
-            "user_id",
-            "created_at",
-            "tries",
-            "next_at",
-            "sent_at",
-            "error",
-        )
-        sql = f"select sealed is not null, {', '.join(shown)} from outbox order by created_at, id"
-        rows = await self.auth.database.read(sql, slow=True)
-        return [dict(zip(("waits", *shown), row, strict=True)) for row in rows]
+        return await self.rows.list()
 
 
-def place(message_id: str) -> Place:
-    return Place("outbox", "sealed", message_id)
-
-
-def cleaning(now: int) -> Statement:
-    sql = "delete from outbox where sealed is null and created_at < ?"
-    return Statement(sql, (now - KEPT,))
+async def answer(sender: Sender, payload: bytes) -> Exception | None:
+    """What a sender raises, as a value: no log of a forgotten task shows it, with its addresses."""
+    try:
+        await sender(payload)
+    except Exception as error:  # noqa: BLE001 - whoever sends is a plugin, and fails in any way
+        return error
+    return None

@@ -107,14 +107,12 @@ KERNEL = (
     """,
     """
     create table outbox (
-        id text primary key, kind text not null, about text not null,
-        user_id text references users(id) on delete cascade, sealed blob,
+        id text primary key, kind text not null, about text not null, sealed blob,
         created_at integer not null, expires_at integer not null, next_at integer not null,
-        tries integer not null, sent_at integer, error text
+        held_until integer not null, tries integer not null, sent_at integer, error text
     )
     """,
-    "create index outbox_next on outbox (next_at) where sealed is not null",
-    "create index outbox_user on outbox (user_id)",
+    "create index outbox_waiting on outbox (kind, next_at) where sealed is not null",
     """
     create table rates (
         key text primary key, last_at integer not null, hour_at integer not null,

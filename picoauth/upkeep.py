@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picoauth import keys, outbox, rates, revocations, sqlsessions, throttle, tickets
+from picoauth import keys, outboxrows, rates, revocations, sqlsessions, throttle, tickets
 from picoauth.checks import Check
 from picoauth.errors import Unavailable
 from picoauth.jobs import Job
@@ -25,7 +25,7 @@ def checks(auth: Auth) -> Sequence[Check]:
     return [
         Check("database", reachable),
         Check("revocations", auth.revocations.stale),
-        Check("outbox", auth.outbox.waiting),
+        Check("outbox", auth.outbox.waiting, vital=False),
     ]
 
 
@@ -39,7 +39,7 @@ def cleaning(auth: Auth) -> Job:
             throttle.cleaning(now),
             revocations.cleaning(now),
             keys.cleaning(now),
-            outbox.cleaning(now),
+            outboxrows.cleaning(now),
             rates.cleaning(now),
             *sqlsessions.cleaning(now),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -216,3 +218,53 @@ def test_job_runs_in_one(two: Two) -> None:
         assert 1 == sum(two.both("job", times=5))
         assert 0 == sum(two.both("job", times=1))
         two.both("advance", seconds=61)
+
+
+# Mail
+
+
+class Mailing:
+    """Processes that queue and send mail in a folder, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, what: str, now: float, said: str, *, kill: bool) -> None:
+        """Run one until it says its word, and then kill it, unless it ends by itself."""
+        command = [sys.executable, "-m", "tests.mailing", what, str(now)]
+        root = str(RACER.parents[1])
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": root},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout
+        assert f"{said}\n" == process.stdout.readline()
+        if kill:
+            process.kill()
+        process.communicate()
+        assert (-signal.SIGKILL if kill else 0) == process.returncode
+
+    @property
+    def journal(self) -> list[str]:
+        """What arrived, in order."""
+        path = self.folder / "journal"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def test_killed_before_and_after_sending(tmp_path: Path) -> None:
+    """A mail outlives `kill -9` after its commit; killed in mid-send it comes twice, with one id."""
+    mailing = Mailing(tmp_path)
+    mailing.run("queue", NOW, "queued", kill=True)
+    assert [] == mailing.journal
+    mailing.run("hang", NOW + 1, "sent", kill=True)
+    [first] = mailing.journal
+    assert first.endswith(" ann@example.com")
+    mailing.run("send", NOW + 2, "waits", kill=False)  # the lease of the killed one
+    assert [first] == mailing.journal
+    mailing.run("send", NOW + 200, "done", kill=False)
+    assert [first, first] == mailing.journal
+    mailing.run("send", NOW + 900, "done", kill=False)
+    assert [first, first] == mailing.journal
