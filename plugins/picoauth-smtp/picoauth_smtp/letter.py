@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP, SMTPUTF8, EmailPolicy
 
 from picoauth import Message, Undeliverable
 from picoauth_smtp.settings import mailbox
@@ -22,6 +23,23 @@ class Letter:
     content: bytes
     utf8: bool
     """The address itself needs more than ASCII (RFC 6531)."""
+
+
+class Literal(str):
+    """A subject that looks encoded (RFC 2047), and is not.
+
+    `email` would decode it, with the line breaks that it may hide. What has a `name` is a header
+    already, by the rules of `EmailPolicy`, and is asked for its lines.
+    """
+
+    __slots__ = ()
+    name = "Subject"
+
+    def fold(self, *, policy: EmailPolicy) -> str:
+        if set(self) & set("\r\n"):
+            raise ValueError
+        lines = Header(str(self), "utf-8", header_name=self.name).encode(linesep=policy.linesep)
+        return f"{self.name}: {lines}{policy.linesep}"
 
 
 def written(message: Message, sender: Address, now: int) -> Letter:
@@ -43,7 +61,7 @@ def composed(message: Message, sender: Address, to: Address, now: int) -> EmailM
     mail = EmailMessage(policy.clone(cte_type="7bit"))
     mail["From"] = sender
     mail["To"] = to
-    mail["Subject"] = message.subject
+    mail["Subject"] = Literal(message.subject) if "=?" in message.subject else message.subject
     mail["Date"] = datetime.fromtimestamp(now, UTC)
     mail["Message-ID"] = f"<{message.id}@{sender.domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # no answers of people who are away (RFC 3834)

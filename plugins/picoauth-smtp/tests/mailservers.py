@@ -96,6 +96,8 @@ class MailServer:
     implicit: ssl.SSLContext | None = None
     offering: Callable[[str], bool] = lambda _: True
     """Which lines of its answer to EHLO it really says."""
+    strangers: set[str] = field(default_factory=set)
+    """Addresses that it refuses for good."""
     heard: bytes = b""
     """All that came to a server that was deaf for a while."""
     open: set[Spoken] = field(default_factory=set)
@@ -148,6 +150,14 @@ class MailServer:
         if answer.startswith("250"):
             self.got.append(envelope)
         return answer
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Envelope, to: str, options: Any
+    ) -> str:
+        if to in self.strangers:
+            return f"550 5.1.1 <{to}>: nobody here has that name"
+        envelope.rcpt_tos.append(to)
+        return "250 OK"
 
     async def handle_EHLO(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, name: str, lines: list[str]

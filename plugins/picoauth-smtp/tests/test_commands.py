@@ -60,6 +60,6 @@ async def test_wrong_password(there: MailServer, tmp_path: Path) -> None:
     assert (1, True) == (code, f"No mail can be sent, since {why}: see to that server" in said)
     assert (
         2,
-        f"picoauth: The mail was not sent: {why}. See to the mailer's settings.\n",
+        f"picoauth: The mail was not sent ({why}): see to the settings of what delivers mail.\n",
     ) == await typed(tmp_path, "picoauth mail test you@example.com")
     assert [] == there.got

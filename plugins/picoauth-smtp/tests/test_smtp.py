@@ -633,6 +633,8 @@ async def test_odd_addresses(plugin: SmtpPlugin, there: MailServer, to: str) -> 
         {"subject": "Hello\r\nBcc: bob@example.com"},
         {"subject": "Hello\nBob"},
         {"subject": "Hello \ud800"},
+        {"subject": "=?utf-8?q?Hello?=\r\nBcc: bob@example.com"},
+        {"subject": "=?utf-8?q?Hello?= \ud800"},
         {"text": "Hello \ud800"},
         {"html": "Hello \ud800"},
         {"id": "1>\r\nBcc: <bob@example.com"},
@@ -646,6 +648,27 @@ async def test_what_no_mail_can_hold(
     said = "Undeliverable: the message has what no mail can hold"
     assert said == await refused(plugin, replace(ANN, **odd))
     assert 0 == there.connections
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "=?utf-8?q?Hello?=",
+        "=?utf-8?q?Hello=0D=0ABcc:_bob@example.com?=",
+        "Hello =?utf-8?b?DQpCY2M6IGJvYkBleGFtcGxlLmNvbQ==?= Ann",
+        "ü =?x " * 40,
+    ],
+)
+async def test_subject_that_looks_encoded(
+    plugin: SmtpPlugin, there: MailServer, subject: str
+) -> None:
+    """It arrives as it is: it was typed by people, who may hide a line break in it."""
+    await plugin.delivering.send(replace(ANN, subject=subject))
+    [mail] = there.mails
+    assert (subject, None) == (mail["Subject"], mail["Bcc"])
+    content = there.got[0].content
+    assert isinstance(content, bytes)
+    assert (True, True) == (content.isascii(), all(len(line) < 80 for line in content.splitlines()))
 
 
 @pytest.mark.parametrize("end", ["\r\n.\r\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r"])
