@@ -185,9 +185,8 @@ class Templates:
 
     def values(self, name: str) -> set[str]:
         """What a template is given: all that the plugin's own one uses."""
-        return set().union(
-            *(self.variables(self.shipped, f"{name}/{file}") for file in self.files(name))
-        )
+        paths = [f"{name}/{file}" for file in self.files(name)]
+        return {value for path in paths for value in self.variables(self.shipped, path)}
 
     def variables(self, folder: Path | None, name: str) -> set[str]:
         from jinja2 import meta  # noqa: PLC0415 - for who has own templates
