@@ -286,10 +286,10 @@ def test_command_of_a_plugin_that_fails(
 def test_init(folder: Path) -> None:
     """It writes a file that a server takes, and says what comes next."""
     assert (
-        "Wrote picoauth.toml, with the plugins password.\nStart the server: picoauth serve\n"
+        "Wrote picoauth.toml, with the plugins mail-console, password.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert ("mail-console", "password") == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
@@ -302,7 +302,7 @@ def test_init_never_overwrites(settings: Path) -> None:
 def test_init_of_another_file(folder: Path) -> None:
     """What comes next names the file, where it is not the usual one."""
     assert (
-        "Wrote my own.toml, with the plugins password.\n"
+        "Wrote my own.toml, with the plugins mail-console, password.\n"
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
@@ -330,7 +330,7 @@ def test_init_leaves_out_what_is_broken(distributions: Distributions) -> None:
     """A broken plugin keeps nobody from starting, and is told."""
     distributions.add("broken", "broken", "1 / 0")
     result = picoauth("init")
-    assert (0, "Wrote picoauth.toml, with the plugins password.") == (
+    assert (0, "Wrote picoauth.toml, with the plugins mail-console, password.") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )

@@ -1,11 +1,11 @@
-"""The contract of mailers, with STARTTLS and a login, and with a server that takes every letter."""
+"""The contract of mailers, with STARTTLS and a login."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from aiosmtpd.smtp import Envelope
@@ -36,14 +36,12 @@ def content(part: Any) -> str:
 
 
 class TestSmtp(MailerContract):
-    """A server of the usual kind."""
-
-    OPTIONS: ClassVar[dict[str, Any]] = {}
+    """A real server, in the test's process."""
 
     @pytest.fixture
     async def there(self, certificates: Certificates) -> AsyncIterator[MailServer]:
         context = certificates.context()
-        async with mail_server(starttls=context, auth_required=True, **self.OPTIONS) as there:
+        async with mail_server(starttls=context, auth_required=True) as there:
             self.there = there
             yield there
 
@@ -79,9 +77,3 @@ class TestSmtp(MailerContract):
     def refused(self, there: MailServer) -> str:
         there.strangers.add("bob@example.com")
         return "bob@example.com"
-
-
-class TestSmtpUtf8(TestSmtp):
-    """A server that takes addresses in every script."""
-
-    OPTIONS: ClassVar[dict[str, Any]] = {"enable_SMTPUTF8": True}
