@@ -102,6 +102,8 @@ class SmtpMailer:
         return await self.begun(self.kept, letter, None)
 
     async def begun(self, client: SMTP, letter: Letter, patience: float | None) -> SMTP:
+        if not client.is_connected:  # and has forgotten what the server offered
+            raise Unavailable("the mail server broke off the connection")
         if letter.utf8 and not client.supports_extension("smtputf8"):
             raise Undeliverable("the mail server takes no address of such letters (SMTPUTF8)")
         options = ["SMTPUTF8", "BODY=8BITMIME"] if letter.utf8 else []

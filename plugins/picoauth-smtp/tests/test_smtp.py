@@ -579,6 +579,22 @@ async def test_address_that_the_server_cannot_take(plugin: SmtpPlugin, there: Ma
     assert (1, 2) == (there.connections, len(there.mails))
 
 
+async def test_letters_after_a_restart(tmp_path: Path) -> None:
+    """What a connection that is gone offered is no reason to give a mail up."""
+    async with (
+        mail_server(enable_SMTPUTF8=True) as there,
+        mailing(tmp_path, f"localhost:{there.port}") as plugin,
+    ):
+        await plugin.delivering.send(ANN)
+        await there.stop()
+        await there.start()
+        kept = plugin.delivering.kept
+        while kept is not None and kept.is_connected:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        await plugin.delivering.send(replace(ANN, to="jörg@example.com"))
+        assert 2 == len(there.mails)
+
+
 @pytest.mark.parametrize(
     "to",
     [
