@@ -381,6 +381,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
         "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
+        "mail-mq  picoauth-mail-mq 0.1.0  (installed, not listed)\n"
         "other  picoauth-other 1.0  (installed, not listed)\n"
         "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
         "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
@@ -413,7 +414,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "session-memory", "session-redis")
+            for name in ("forward-auth", "mail-mq", "password", "session-memory", "session-redis")
         ),
     ] == lines("plugins", "--json")
 
