@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from picoauth import (
     Auth,
+    AuthError,
     Check,
     Mailer,
     Message,
     Plugin,
     Secret,
     Unavailable,
+    Undeliverable,
     described,
     hookimpl,
+    identifier,
 )
 from picoauth_mail_mq.broker import Broker
 from picoauth_mail_mq.payload import payload
@@ -45,7 +48,11 @@ class MailQueuePlugin(Plugin[QueueSettings]):
         return self
 
     async def send(self, message: Message) -> None:
-        """Raises Unavailable. No message is Undeliverable here: that is the consumer's to say."""
+        """Raises Unavailable; Undeliverable where the address is none: the rest the consumer says."""
+        try:
+            identifier("email", message.to, verified=False)  # once more, by who hands it out (E-1)
+        except AuthError as error:
+            raise Undeliverable("the address is none") from error
         await self.broker.publish(payload(message))
 
     @hookimpl

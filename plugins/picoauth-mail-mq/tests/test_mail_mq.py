@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import pytest
 
 from picoauth import Auth, ConfigError, Link, Message, Unavailable, parse
 from picoauth.testing import Server, serving
-from picoauth_mail_mq import MailQueuePlugin, broker, payload
+from picoauth.testing.contracts import Arrived, MailerContract
+from picoauth_mail_mq import MailQueuePlugin, QueueSettings, broker, payload
 from picoauth_mail_mq.broker import Broker, connection
 
 CONSUMER = Path(__file__).parents[3] / "examples/mail-consumer/consumer.py"
@@ -313,6 +314,34 @@ async def test_outbox_waits(tmp_path: Path) -> None:
             f"No mail leaves, since {said}: see to [mail-mq] and to the broker."
             == await check.run()
         )
+
+
+class TestMailQueue(MailerContract):
+    """What every mailer promises, by a broker in the memory."""
+
+    @pytest.fixture
+    async def mailer(self, auth: Auth) -> AsyncIterator[MailQueuePlugin]:
+        self.queue = f"contract {id(self)}"
+        plugin = MailQueuePlugin(auth, "mail-mq", QueueSettings("memory://", self.queue))
+        self.found: list[Arrived] = []
+        yield plugin
+        plugin.broker.close()
+
+    @pytest.fixture
+    def down(self, auth: Auth) -> MailQueuePlugin:
+        return MailQueuePlugin(auth, "mail-mq", QueueSettings(f"redis://127.0.0.1:{free_port()}"))
+
+    async def arrived(self, mailer: MailQueuePlugin) -> Sequence[Arrived]:
+        await mailer.broker.inside(lambda: self.take(mailer.broker.open()))
+        return self.found
+
+    def take(self, opened: kombu.Connection) -> None:
+        simple = opened.SimpleQueue(self.queue)
+        with suppress(simple.Empty):
+            while message := simple.get(block=False):
+                message.ack()
+                got = {name: message.payload[name] for name in ("id", "subject", "text", "html")}
+                self.found.append(Arrived(to=[message.payload["to"]], **got))
 
 
 # The consumer of the examples.
