@@ -207,6 +207,14 @@ async def key_retired(server: Server) -> dict[str, Any]:
     return {"user_id": None, "key_id": key_id}
 
 
+async def dropped(server: Server) -> dict[str, Any]:
+    queuing = server.auth.outbox.queuing("mail", "m1", b"{}", about="x/y", expires_at=0)
+    await server.auth.database.write(queuing)
+    await server.auth.outbox.flush()
+    why = "it came too late"
+    return {"user_id": None, "message_id": "m1", "kind": "mail", "about": "x/y", "why": why}
+
+
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
@@ -225,9 +233,10 @@ JOURNEYS: dict[str, Journey] = {
     "FactorRemoved": removed,
     "SigningKeyAdded": key_added,
     "SigningKeyRetired": key_retired,
+    "MessageDropped": dropped,
     "AccessRefused": refused,
 }
-LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired")
+LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired", "MessageDropped")
 """What is done here without a request."""
 TOLD_ALONE = ("AccessRefused",)
 """Nothing is changed with these, so there is no write that they could join."""
