@@ -35,7 +35,7 @@ PUT = f"""
 
 CHANGE = """
     update sessions set generation = ?, rotated_at = ?, idle_at = ?, auth_time = ?, second_at = ?, amr = ?,
-           cookie = ?
+           cookie = ?, parent_id = ?
      where id = ? and generation = ? and ended_at is null
 """
 
@@ -71,7 +71,8 @@ class SqlSessions:
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         s = session
         times = (s.generation, s.rotated_at, s.idle_at, s.auth_time, s.second_at)
-        return [Statement(CHANGE, (*times, json.dumps(s.amr), s.cookie, s.id, generation), rows=1)]
+        args = (*times, json.dumps(s.amr), s.cookie, s.parent_id, s.id, generation)
+        return [Statement(CHANGE, args, rows=1)]
 
     async def end(self, session_id: str) -> Sequence[Statement]:
         return self.ending("(id = ? or parent_id = ?)", session_id, session_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from picoauth import Auth, Caller, ConfigError, Conflict, KeptSessions, Session,
 from picoauth.testing import Clock, Server, serving
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_memory import MemoryKeeper, MemoryPlugin
+from tests.factors import PLUGINS, join
+from tests.siblings import Siblings
 
 SETTINGS = 'plugins = ["password", "session-memory"]\n'
 ENDED = "session_ended"
@@ -35,6 +37,17 @@ class TestMemory(SessionStoreContract):
         assert isinstance(store, KeptSessions)
         assert isinstance(store.keeper, MemoryKeeper)
         store.keeper.open = False
+
+
+class TestSiblings(Siblings):
+    """A login on several root domains."""
+
+    @pytest.fixture
+    async def server(self, tmp_path: Path) -> AsyncIterator[Server]:
+        settings = 'plugins = ["pin", "session-memory"]'
+        async with serving(tmp_path, settings, plugins=PLUGINS) as running:
+            await join(running)
+            yield running
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from picoauth_session_redis import RedisKeeper
 from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import LATE, dump, load
 from picoauth_session_redis.plugin import check_prefix
+from tests.factors import PLUGINS, join
+from tests.siblings import Siblings
 
 OK = (200, None)
 DOWN = (503, "unavailable")
@@ -57,6 +59,17 @@ async def server(own: RedisServer, tmp_path: Path) -> AsyncIterator[Server]:
     async with serving(tmp_path, settings(own.url)) as server:
         await server.register()
         yield server
+
+
+class TestSiblings(Siblings):
+    """A login on several root domains."""
+
+    @pytest.fixture
+    async def server(self, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Server]:
+        plugins = settings(redis.url).replace("password", "pin")
+        async with serving(tmp_path, plugins, plugins=PLUGINS) as running:
+            await join(running)
+            yield running
 
 
 async def answered(answer: Any) -> tuple[int, str | None]:
