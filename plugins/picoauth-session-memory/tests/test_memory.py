@@ -18,6 +18,7 @@ from picoauth.testing import Clock, Server, serving
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_memory import MemoryKeeper, MemoryPlugin
 from tests.factors import PLUGINS, join
+from tests.refreshing import many_at_once
 from tests.siblings import Siblings
 
 SETTINGS = 'plugins = ["password", "session-memory"]\n'
@@ -156,6 +157,12 @@ async def test_full_memory_is_told(tmp_path: Path) -> None:
 async def refresh(server: Server, token: str) -> tuple[int, str | None]:
     answer = await server.client.post("/jwt/refresh", content=token)
     return answer.status_code, answer.json().get("code")
+
+
+async def test_a_thousand_refresh_at_once(server: Server) -> None:
+    """They are one family, with one answer to all: no theft, and no error (K-10)."""
+    await server.register()
+    await many_at_once(server, (await server.login())["refresh_token"], 1000)
 
 
 async def test_restart(tmp_path: Path) -> None:
