@@ -16,6 +16,7 @@ COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
     auth_time, second_at, amr, address, user_agent, parent_id, cookie, delivery
 """
+NAMES = COLUMNS.replace(",", " ").split()
 
 # At most once per window, and only while the session and its user live.
 ROTATE = f"""
@@ -116,9 +117,9 @@ class SqlSessions:
 
 
 def session(row: Row) -> Session:
-    names = [name.strip() for name in COLUMNS.split(",")]
-    members = dict(zip(names, row, strict=True))
-    return Session(**{**members, "amr": tuple(json.loads(members["amr"]))})
+    members = dict(zip(NAMES, row, strict=True))
+    members["amr"] = tuple(json.loads(members["amr"]))
+    return Session(**members)
 
 
 def cleaning(now: int) -> Sequence[Statement]:
