@@ -84,16 +84,20 @@ class Keyring:
             "which `picoauth keys list` shows, or add --now to let the new one sign at once."
         )
 
+    async def check(self, key_id: str) -> None:
+        """Raises ConfigError where there is no such key."""
+        await self.keys.refresh()
+        if key_id not in self.keys.active:
+            near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
+            raise ConfigError(f"There is no key {key_id}{near}")
+
     async def retire(self, key_id: str) -> None:
         """Accept nothing that this key signed, from now on. Raises ConfigError.
 
         Another one signs at once where none could, so that logging in goes on.
         Raises Conflict where someone else has just retired it.
         """
-        await self.keys.refresh()
-        if key_id not in self.keys.active:
-            near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
-            raise ConfigError(f"There is no key {key_id}{near}")
+        await self.check(key_id)
         now, new = self.auth.now(), self.made()
         event = SigningKeyRetired(at=now, user_id=None, key_id=key_id)
         adding = self.keys.adding(new, now, USABLE, key_id, now, key_id, now)

@@ -880,6 +880,7 @@ def test_keys_retire() -> None:
     assert (1, False) == (len(key_ids()), old in key_ids())
     sentence = f"picoauth: There is no key {old}: `picoauth keys list` shows all.\n"
     assert sentence == refused("keys", "retire", old, "--yes")
+    assert sentence == refused("keys", "retire", old)  # before it asks anything
 
 
 @pytest.mark.usefixtures("settings")

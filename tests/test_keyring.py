@@ -398,7 +398,7 @@ async def test_import(tmp_path: Path, algorithm: str, form: str) -> None:
 @pytest.mark.parametrize("alg", [True, False])
 async def test_import_of_a_jwk(tmp_path: Path, algorithm: str, key: Any, alg: bool) -> None:  # noqa: FBT001
     """A JWK keeps the id by which its owner's verifiers know it."""
-    more = {"alg": algorithm} if alg else {}
+    more: dict[str, Any] = {"alg": algorithm, "use": "sig", "key_ops": ["sign"]} if alg else {}
     new = brought(file(tmp_path, b"\n " + jwk(key, kid="mine-2026", **more)), random)
     assert ("mine-2026", algorithm) == (new.id, new.algorithm)
     async with accounts(tmp_path, using(algorithm)) as server:
@@ -417,6 +417,9 @@ async def test_odd_ids(tmp_path: Path, kid: Any) -> None:
 
 
 NOT_READ = "has no private key in PEM or as a JWK that can be read."
+NOT_FOR_SIGNING = (
+    "says that its key is not for signing: bring another one, or mend `use` and `key_ops`."
+)
 NO_USE = (
     "has a key that none of ES256, ES512, EdDSA and HS256 is for: make one of theirs, "
     "as `openssl genpkey -algorithm ed25519 -out FILE` does."
@@ -463,6 +466,10 @@ RSA = rsa.generate_private_key(65537, 2048)
             jwk(EC, alg="ES512"),
             "says that its key is for another algorithm than ES256: mend `alg`.",
         ),
+        (jwk(EC, use="enc"), NOT_FOR_SIGNING),
+        (jwk(SECRET, use="enc"), NOT_FOR_SIGNING),
+        (jwk(EC, key_ops=["verify"]), NOT_FOR_SIGNING),
+        (jwk(EC, key_ops="sign"), NOT_FOR_SIGNING),
         (jwk(OctKey.import_key({"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"})), WEAK),
         (jwk(OctKey.import_key(b"a" * 64)), WEAK),
     ],
