@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -35,17 +35,23 @@ class Events:
         self.listeners: Mapping[str, Listener] = {}
         self.deliveries: set[asyncio.Task[None]] = set()
 
-    async def commit(self, event: Event, *statements: Statement) -> dict[str, Any]:
+    async def commit(
+        self, event: Event, *statements: Statement, also: Sequence[Event] = ()
+    ) -> dict[str, Any]:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
-        Whatever can fail about the event does so before the write. Raises Conflict, its
+        Further events of the same write are `also` told; nothing is answered for them.
+        Whatever can fail about an event does so before the write. Raises Conflict, its
         index counting in `statements`, and Unavailable.
         """
-        text, added = line(event), self.recorded(event)
-        more = [statement for addition in added.values() for statement in addition.statements]
+        told = [(one, line(one), self.recorded(one)) for one in (event, *also)]
+        additions = [addition for _, _, added in told for addition in added.values()]
+        more = [statement for addition in additions for statement in addition.statements]
         if statements or more:
             await self.database.write(*statements, *more)
-        self.tell(event, text)
+        for one, text, _ in told:
+            self.tell(one, text)
+        added = told[0][2]
         return {n: addition.reply for n, addition in added.items() if addition.reply is not None}
 
     def recorded(self, event: Event) -> dict[str, Addition]:
