@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from picoauth.changes import RISE, again, ended
+from picoauth.changes import RISE, again, ended, heed
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict
 from picoauth.events import (
@@ -92,14 +92,27 @@ class Accounts:
         return [naming], [deleting, self.auth.users.retiring(old)]
 
     async def logout(self, user_id: str, session_id: str, caller: Caller) -> None:
-        """End one session of a user. Raises AuthError if the user has no such session."""
-        session = await self.auth.sessions.get(session_id)
-        if session is None or session.user_id != user_id or session.ended_at is not None:
-            raise AuthError(NOT_FOUND)
-        event = SessionEnded(
-            at=self.auth.now(), user_id=user_id, session_id=session_id, caller=caller
-        )
-        await ended(self.auth, event, *await self.auth.sessions.end(session_id))
+        """End one session of a user. Raises AuthError if the user has no such session.
+
+        Of several at once one ends it, and says so.
+        """
+
+        async def attempt() -> None:
+            session = await self.auth.sessions.get(session_id)
+            if session is None or session.user_id != user_id or session.ended_at is not None:
+                raise AuthError(NOT_FOUND)
+            event = SessionEnded(
+                at=self.auth.now(), user_id=user_id, session_id=session_id, caller=caller
+            )
+            try:
+                still = await self.auth.sessions.change(session, session.generation)
+                ending = await self.auth.sessions.end(session_id)
+                await ended(self.auth, event, *still, *ending)
+            except Conflict:
+                await heed(self.auth)  # what another process ended
+                raise
+
+        await again(attempt)
 
     async def logout_from_all(
         self, user_id: str, caller: Caller, *, keep: str | None = None

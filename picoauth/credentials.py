@@ -115,6 +115,7 @@ class Credentials:
     ) -> dict[str, Any]:
         """Write a change in what proves a user: the epoch rises, and all other sessions end.
 
+        So does that of which this one is a sibling, which goes on as a login of its own.
         Never tried again under another epoch: what was fresh enough before need not be after.
         """
         ending = await self.auth.sessions.end_all(
@@ -122,10 +123,15 @@ class Credentials:
         )
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         now = self.auth.now()
+
+        def changed(session: Session) -> Session:
+            alone = replace(change(session), parent_id=None)
+            return renewed(alone, now, self.idle_end(session, now))
+
         try:
             _, answer = await self.change_session(
                 session_id,
-                lambda session: renewed(change(session), now, self.idle_end(session, now)),
+                changed,
                 event,
                 [*statements, rise, *ending],
                 partial(self.auth.grants.session, user),

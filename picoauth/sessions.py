@@ -54,6 +54,15 @@ def renewed(session: Session, now: int, idle_at: int) -> Session:
     return replace(session, generation=generation, rotated_at=now, idle_at=idle_at)
 
 
+def logins(found: Sequence[Session]) -> Sequence[Sequence[Session]]:
+    """Each login, followed by its siblings: a user sees the two as one."""
+    return [
+        [session, *(one for one in found if one.parent_id == session.id)]
+        for session in found
+        if session.parent_id is None
+    ]
+
+
 class SessionStore(Protocol):
     """Keeps sessions; the occupant of the slot `sessions`.
 
