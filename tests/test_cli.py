@@ -286,10 +286,10 @@ def test_command_of_a_plugin_that_fails(
 def test_init(folder: Path) -> None:
     """It writes a file that a server takes, and says what comes next."""
     assert (
-        "Wrote picoauth.toml, with the plugins password.\nStart the server: picoauth serve\n"
+        "Wrote picoauth.toml, with the plugins password, recovery.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert ("password", "recovery") == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
@@ -302,7 +302,7 @@ def test_init_never_overwrites(settings: Path) -> None:
 def test_init_of_another_file(folder: Path) -> None:
     """What comes next names the file, where it is not the usual one."""
     assert (
-        "Wrote my own.toml, with the plugins password.\n"
+        "Wrote my own.toml, with the plugins password, recovery.\n"
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
@@ -330,7 +330,7 @@ def test_init_leaves_out_what_is_broken(distributions: Distributions) -> None:
     """A broken plugin keeps nobody from starting, and is told."""
     distributions.add("broken", "broken", "1 / 0")
     result = picoauth("init")
-    assert (0, "Wrote picoauth.toml, with the plugins password.") == (
+    assert (0, "Wrote picoauth.toml, with the plugins password, recovery.") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )
@@ -382,6 +382,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  tables:  password\n"
         "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
         "other  picoauth-other 1.0  (installed, not listed)\n"
+        "recovery  picoauth-recovery 0.1.0  (installed, not listed)\n"
         "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
         "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
     ) == done("plugins")
@@ -413,7 +414,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "session-memory", "session-redis")
+            for name in ("forward-auth", "password", "recovery", "session-memory", "session-redis")
         ),
     ] == lines("plugins", "--json")
 

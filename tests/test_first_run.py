@@ -89,7 +89,9 @@ def test_make_serve_and_the_printed_lines(clone: Path) -> None:
             rf"picoauth listens on unix:{clone}/picoauth\.sock and http://127\.0\.0\.1:\d+",
             lines[1],
         )
-        assert lines[2] == "plugins: password (picoauth-password 0.1.0)"
+        assert lines[2] == (
+            "plugins: password (picoauth-password 0.1.0), recovery (picoauth-recovery 0.1.0)"
+        )
         register, login = (line for line in lines if line.startswith("curl"))
         assert json.loads(shell(clone, register))["username"] == "ann"
         assert "access_token" in json.loads(shell(clone, login))

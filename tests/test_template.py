@@ -133,8 +133,8 @@ def test_first_leaves_out_what_does_not_work(distributions: Distributions) -> No
     distributions.add("two", "twice")
     distributions.add("unread", "unread", PLUGIN.replace("[NoSettings]", "[int]"))
     text, names, problems = first()
-    assert ["good", "password"] == list(names)
-    assert ("good", "password") == parse(text, HERE).plugins
+    assert ["good", "password", "recovery"] == list(names)
+    assert ("good", "password", "recovery") == parse(text, HERE).plugins
     assert sorted(problems) == [
         (
             "plugin Odd Name (odd-name 1.0) cannot be listed: "
