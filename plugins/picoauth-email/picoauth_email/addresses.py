@@ -93,9 +93,7 @@ class Addresses:
             return await self.pending.by_token(user.id, body.token)
         return await self.pending.by_code(user.id, str(body.code))
 
-    async def proving(
-        self, user: User, proven: Proven
-    ) -> tuple[Identifier | None, Identifier]:
+    async def proving(self, user: User, proven: Proven) -> tuple[Identifier | None, Identifier]:
         """What it replaces, and the address; a proof of another than that is none any more (T-4)."""
         old, new = await self.of(user)
         if new is None or new.value != proven.value:
