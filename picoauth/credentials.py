@@ -121,7 +121,7 @@ class Credentials:
         Never tried again under another epoch: what was fresh enough before need not be after.
         Raises AuthError: `refused` where it is `statements` that come to nothing.
         """
-        ending = await self.ending(user, session_id) if others else ()
+        ending = await self.auth.accounts.ending(user, session_id) if others else ()
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         now = self.auth.now()
         try:
@@ -137,9 +137,6 @@ class Credentials:
             raise Denied(refused if ours else START_OVER) from conflict
         await heed(self.auth)
         return answer
-
-    async def ending(self, user: User, keep: str | None = None) -> Sequence[Statement]:
-        return await self.auth.sessions.end_all(user.id, keep=keep, below_epoch=user.epoch + 1)
 
     def idle_end(self, session: Session, now: int) -> int:
         idle_at, _ = self.auth.config.ends(now, session.delivery)

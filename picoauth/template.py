@@ -13,7 +13,7 @@ from picoauth.discovery import Found, blaming, find, imported, installed
 from picoauth.errors import ConfigError
 from picoauth.formats import check_name
 from picoauth.overrides import replaces
-from picoauth.plugins import each
+from picoauth.plugins import ALWAYS, each
 from picoauth.schemas import is_required
 from picoauth.settings import SECRET, Config, Secret
 from picoauth.shapes import UNITS, Seconds, hints
@@ -39,10 +39,11 @@ def first() -> tuple[str, Sequence[str], Sequence[str]]:
 
 
 def asks(found: Found) -> bool:
-    """Whether it cannot be on before somebody wrote a setting of it."""
+    """Whether it cannot be on before somebody wrote a setting of it, or chose who fills a slot."""
     with suppress(ConfigError), blaming(found.origin, "has settings that cannot be read"):
-        kind: Any = imported(found).settings_type()
-        return any(is_required(field) for field in dataclasses.fields(kind))
+        kind: Any = imported(found)
+        settings = dataclasses.fields(kind.settings_type())
+        return not ALWAYS.issuperset(kind.needs) or any(is_required(field) for field in settings)
     return False
 
 

@@ -121,7 +121,7 @@ async def verified(server: Server) -> dict[str, Any]:
 
 async def restored(server: Server) -> dict[str, Any]:
     ann = await user_id(server)
-    await server.auth.identities.restore(ann, ADDRESS, [], CALLER)
+    await server.auth.accounts.restore(ann, ADDRESS, [], CALLER)
     return {"user_id": ann, "kind": "email"}
 
 
@@ -537,7 +537,7 @@ def test_log_line_is_short() -> None:
     assert ["f" * 200] == found["fields"]
 
 
-async def test_what_is_for_plugins_alone(server: Server) -> None:
+def test_what_is_for_plugins_alone() -> None:
     """Addresses and languages of a registration are in no line, and in no `repr`."""
     caller = Caller(languages="de-CH, tlh")
     event = UserRegistered(

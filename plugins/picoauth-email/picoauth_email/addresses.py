@@ -106,7 +106,7 @@ class Addresses:
         ticket = await self.pending.look(CANCEL, token)
         old = identifier("email", ticket.data["display"], verified=True)
         taking = self.pending.canceling(token, ticket)
-        await self.auth.identities.restore(str(ticket.user_id), old, taking, request.caller)
+        await self.auth.accounts.restore(str(ticket.user_id), old, taking, request.caller)
         return Reply(status=204)
 
     async def remove(self, request: Request) -> Reply:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from picoauth import Auth, Caller, Identifier, Plugin, Statement, User
 from picoauth_email.pending import Pending
@@ -63,7 +62,8 @@ class Mails:
             "minutes": str(self.settings.code_life // 60),
             "hours": str(self.settings.link_life // HOUR),
         }
-        return [*issuing, self.mail(template, to, user, values, self.settings.link_life, caller)]
+        life = self.settings.link_life
+        return [*issuing, self.mail(template, to, user, values, life=life, caller=caller)]
 
     def telling(
         self, template: str, user: User, old: Identifier, caller: Caller
@@ -74,20 +74,21 @@ class Mails:
             "hours": str(self.settings.cancel_life // HOUR),
         }
         life = self.settings.cancel_life
-        return [*issuing, self.mail(template, old.display, user, values, life, caller)]
+        to = old.display
+        return [*issuing, self.mail(template, to, user, values, life=life, caller=caller)]
 
     def mail(
         self,
         template: str,
         to: str | None,
         user: User,
-        values: dict[str, str],
+        values: Mapping[str, str],
+        *,
         life: int,
         caller: Caller,
     ) -> Statement:
-        plugin: Plugin[Any] = self.plugin
         return self.auth.mail.queuing(
-            plugin,
+            self.plugin,
             template,
             to,
             {"site": self.auth.mail.link("/"), **values},

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-
 from letters import ADDRESS, KINDS, REQUIRED, SETTINGS, joined
+
 from picoauth import Auth, ConfigError, Link, Login
 from picoauth.config import parse
 from picoauth.testing import Server, offer, serving

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
 from letters import (
     ADDRESS,
     HOUR,
@@ -21,9 +20,10 @@ from letters import (
     digits,
     joined,
     registered,
-    told,
     token_of,
+    told,
 )
+
 from picoauth import (
     AuthError,
     Caller,
@@ -245,7 +245,7 @@ async def test_limit_of_an_account(ann: User) -> None:
     assert {OTHER: False} == await ann.addresses()
 
 
-async def test_fifty_at_once(server: Server, ann: User) -> None:
+async def test_fifty_at_once(ann: User) -> None:
     """Of fifty that ask at once, one gets a mail."""
     answers = await asyncio.gather(*(ann.post("", {"address": ADDRESS}) for _ in range(50)))
     assert {202} == {one.status_code for one in answers}
@@ -298,7 +298,7 @@ async def test_address_of_somebody_else(server: Server, ann: User) -> None:
     assert {ADDRESS: True} == await ann.addresses()
 
 
-async def test_two_verify_at_once(server: Server, ann: User) -> None:
+async def test_two_verify_at_once(server: Server) -> None:
     """One gets the address; the other hears what a wrong proof hears."""
     for number, kind in enumerate(["token", "code"]):
         address = f"both{number}@example.com"

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-
 from letters import (
     ADDRESS,
     MINUTE,
@@ -17,9 +16,10 @@ from letters import (
     code_of,
     joined,
     registered,
-    told,
     token_of,
+    told,
 )
+
 from picoauth import Caller
 from picoauth.testing import Server, Someone, delivered
 from picoauth_email.plugin import EmailPlugin
@@ -74,7 +74,7 @@ async def test_verified_before_the_login(server: Server, ann: Someone, by: str) 
     assert ENDED == await verify(server, refusal["ticket"], **proof)
 
 
-async def test_wrong_password_first(server: Server, ann: Someone) -> None:
+async def test_wrong_password_first(ann: Someone) -> None:
     """Only who proved everything else hears of the address."""
     answer = await ann.prove("pin", wrong=True)
     assert (401, "proof_refused") == told(answer)
