@@ -51,7 +51,7 @@ from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
 from picoauth.keptsessions import KeptSessions, SessionKeeper
 from picoauth.mail import Mailer, Message
-from picoauth.mailtemplates import Link
+from picoauth.mailvalues import Link
 from picoauth.mint import Login
 from picoauth.outbox import Sender
 from picoauth.routes import (

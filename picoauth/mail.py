@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from picoauth.database import Statement
 from picoauth.errors import ConfigError, Unavailable, Undeliverable
 from picoauth.identifiers import mailbox
-from picoauth.mailtemplates import Link, Templates
+from picoauth.mailtemplates import Templates
+from picoauth.mailvalues import Link
 from picoauth.outbox import SLOW, Sender
 from picoauth.rates import Rates
 from picoauth.troubles import worded

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from picoauth.errors import ConfigError
+from picoauth.languages import ENGLISH, best
+from picoauth.mailvalues import Link, plain
 
 if TYPE_CHECKING:
     import jinja2
 
     from picoauth.hooks import Plugin
 
-ENGLISH = "en"
 FILES = ("subject.txt", "body.txt", "body.html")
 NEEDED = FILES[:2]
 LANGUAGE = re.compile("[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
 """A tag as in `Accept-Language` (RFC 5646)."""
-DEEPEST = 4
-"""Subtags of a language that are looked at."""
-WORDS = frozenset(" _-'\N{RIGHT SINGLE QUOTATION MARK}")
-"""What a value keeps beside letters, marks and digits: nothing of it makes a link or markup."""
-LONGEST = 100
-"""Characters of a value that is no link."""
-
-
-class Link(str):
-    """A value that is a link. No other value can be one.
-
-    What no URL has (RFC 3986, section 2) is percent-encoded: it ends no line and no attribute.
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, text: str) -> Link:  # noqa: PYI034 - a subclass is none of ours
-        return super().__new__(cls, quote(text, safe="%:/?#[]@!$&'()*+,;="))
 
 
 @dataclass(frozen=True)
@@ -210,32 +191,3 @@ def packages(kind: type) -> Iterator[Path]:
 def hidden(name: str) -> bool:
     """What editors, and systems that mount folders, leave beside: no template."""
     return name.endswith("~") or any(part.startswith(".") for part in name.split("/"))
-
-
-def plain(value: str) -> str:
-    """What a user typed, as words: no link, no line and no markup can be in it."""
-    kept = (c if is_word(c) else " " for c in value[: 4 * LONGEST])
-    return " ".join("".join(kept).split())[:LONGEST]
-
-
-def is_word(character: str) -> bool:
-    """Also in its widest form: `⒈` is a digit to Unicode, and ends a name as `1.` does."""
-    return all(
-        c.isalnum() or c in WORDS or unicodedata.category(c).startswith("M")
-        for c in unicodedata.normalize("NFKC", character)
-    )
-
-
-def best(wanted: Sequence[str], offered: Sequence[str]) -> str:
-    """The first that is offered, or whose language is (lookup, RFC 4647, section 3.4)."""
-    from werkzeug.http import parse_accept_header  # noqa: PLC0415 - for who sends mail
-
-    there = {language.casefold(): language for language in offered}
-    for header in wanted:
-        for tag, quality in parse_accept_header(header):
-            parts = tag.replace("_", "-").casefold().split("-")[:DEEPEST]
-            for length in range(len(parts), 0, -1):
-                found = there.get("-".join(parts[:length]))
-                if found and quality > 0:
-                    return found
-    return ENGLISH

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -249,7 +250,7 @@ def test_project_of_the_testing_page(pytester: pytest.Pytester) -> None:
     """The files on the page are a project whose tests pass, without a warning."""
     text = (DOCS / "testing.md").read_text(encoding="utf-8")
     files = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", text, re.DOTALL)
-    assert 8 == len(files) == text.count("```python")
+    assert 9 == len(files) == text.count("```python")
     pytester.makepyfile(**dict(files))
     options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
     arguments = [argument for option in options for argument in ("-o", option)]
@@ -263,3 +264,29 @@ def test_testing_page_names_the_kit() -> None:
     text = (DOCS / "testing.md").read_text(encoding="utf-8")
     names = [*testing.__all__, *contracts.__all__, *vars(Authenticator())]
     assert [name for name in names if name not in text] == []
+
+
+async def test_plugin_of_the_mail_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package on the page invites someone, by a mail of its templates, a minute apart."""
+    for block in blocks(DOCS / "mail.md"):
+        head, _, text = block.text.partition("\n")
+        if head.startswith("# picoauth_invite/"):
+            path = tmp_path / head.removeprefix("# ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = {
+        "invite": import_module("picoauth_invite").InvitePlugin,
+        "captured-mail": testing.MailPlugin,
+    }
+    settings = 'plugins = ["password", "captured-mail", "invite"]'
+    async with serving(tmp_path, settings, plugins=plugins) as server:
+        await server.register("ann")
+        token = (await server.login("ann"))["access_token"]
+        for status in (200, 429):
+            answer = await server.post("/invite", {"email": "bob@example.com"}, token=token)
+            assert status == answer.status_code, answer.text
+        [message] = await testing.delivered(server)
+    assert ("bob@example.com", "ann invites you") == (message.to, message.subject)
+    link = "http://127.0.0.1:8100/join"
+    assert f"Hello,\n\nann invites you. Join here: {link}\n" == message.text

@@ -52,14 +52,14 @@ def distributions(tmp_path: Path) -> Iterator[Distributions]:
 
 
 def plugins(*names: str) -> list[Found]:
-    kinds = {"mail": MailPlugin, "bare": BarePlugin}
+    kinds = {"post": MailPlugin, "bare": BarePlugin}
     return [offer(name, kinds[name]) for name in names]
 
 
 def test_block_of_a_plugin() -> None:
     """Each setting with what it means and its default; what is needed or unset is marked."""
-    assert block(offer("mail", MailPlugin)) == (
-        "\n[mail]\n"
+    assert block(offer("post", MailPlugin)) == (
+        "\n[post]\n"
         '\n# Where it is, in the world.\n# host = "…"  # needed\n'
         "\n# Its port.\n# port = 25\n"
         "\n# Whether it is private.\n# tls = true\n"
@@ -108,11 +108,11 @@ def test_a_default_that_is_not_the_real_one_is_noticed() -> None:
 
 def test_defaults_of_a_plugin_are_the_real_ones() -> None:
     """Texts, paths, lists and tables are written as TOML reads them."""
-    text = template(plugins("mail")).replace('# host = "…"', 'host = "x"')
+    text = template(plugins("post")).replace('# host = "…"', 'host = "x"')
     before, after = parse(text, HERE), parse(COMMENTED.sub(r"\1", text), HERE)
     expected = Settings("x", spool=HERE / "spool")
-    assert expected == table(after, "mail", Settings)
-    assert Settings("x") == table(before, "mail", Settings)
+    assert expected == table(after, "post", Settings)
+    assert Settings("x") == table(before, "post", Settings)
 
 
 @pytest.mark.parametrize(
