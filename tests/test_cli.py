@@ -380,6 +380,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
+        "email  picoauth-email 0.1.0  (installed, not listed)\n"
         "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
         "other  picoauth-other 1.0  (installed, not listed)\n"
         "recovery  picoauth-recovery 0.1.0  (installed, not listed)\n"
@@ -414,7 +415,14 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "recovery", "session-memory", "session-redis")
+            for name in (
+                "email",
+                "forward-auth",
+                "password",
+                "recovery",
+                "session-memory",
+                "session-redis",
+            )
         ),
     ] == lines("plugins", "--json")
 

@@ -350,7 +350,7 @@ async def test_all_or_nothing(server: Server, what: str) -> None:
         elif what == "remove":
             await identities.remove(ann, [old, NEW], [], CALLER, session_id=session_id)
         else:
-            await accounts.restore(ann.id, OLD, [], CALLER)
+            await server.auth.accounts.restore(ann.id, OLD, [], CALLER)
 
     before = await state()
     with cut(server) as database:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from letters import MINUTE, code_of, token_of
+
 from picoauth import Auth, parse
 from picoauth.discovery import installed
 from picoauth.testing import MailPlugin, Server, delivered, offer, serving
