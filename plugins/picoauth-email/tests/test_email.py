@@ -6,14 +6,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from letters import (
     ADDRESS,
     HOUR,
+    KINDS,
     MINUTE,
     OTHER,
+    SETTINGS,
     THIRD,
     User,
     code_of,
@@ -31,14 +34,16 @@ from picoauth import (
     IdentifierRemoved,
     IdentifierRestored,
     IdentifierVerified,
+    Unavailable,
     UserRegistered,
     identifier,
 )
 from picoauth.delivery import line
-from picoauth.testing import Server, delivered
+from picoauth.testing import Server, delivered, serving
 from picoauth_email.mails import EXPECTED
 from picoauth_email.pending import TRIES
 from picoauth_email.plugin import EmailPlugin
+from tests.factors import CEREMONIES
 
 NOT_FOUND, EXPIRED, WRONG = (404, "not_found"), (410, "link_expired"), (400, "wrong_code")
 
@@ -351,6 +356,67 @@ async def test_fifty_guesses(ann: User, monkeypatch: pytest.MonkeyPatch) -> None
     assert 200 == (await ann.verify(token=token_of(message))).status_code
 
 
+async def test_guesses_on_two_servers(tmp_path: Path) -> None:
+    """Two servers on one file: five guesses together, and one of two accounts gets the address."""
+    more: Any = {"plugins": KINDS, "ceremonies": CEREMONIES}
+    async with (
+        serving(tmp_path, SETTINGS, **more) as one,
+        serving(tmp_path, SETTINGS, **more) as other,
+    ):
+        ann, looked = await joined(one), 0
+        await ann.set()
+        message = await ann.mail()
+        for server in (one, other):
+            pending = server.auth.plugin(EmailPlugin).addresses.pending
+
+            def counting(*typed: str, of: Any = pending.digests) -> Any:
+                nonlocal looked
+                looked += 1
+                return of(*typed)
+
+            pending.digests = counting  # type: ignore[method-assign]
+        answers = await asyncio.gather(
+            *(
+                (one, other)[n % 2].post(
+                    "/auth/email/verify", {"code": f"{n:08d}"}, token=ann.token
+                )
+                for n in range(50)
+            )
+        )
+        assert ({WRONG}, TRIES) == ({told(answer) for answer in answers}, looked)
+        bob = await joined(other, "bob")
+        other.clock.advance(MINUTE)
+        await bob.set()
+        proofs = [(one, ann, message), (other, bob, await bob.mail())]
+        answers = await asyncio.gather(
+            *(
+                server.post("/auth/email/verify", {"token": token_of(message)}, token=user.token)
+                for server, user, message in proofs
+            )
+        )
+        assert [(200, ""), NOT_FOUND] == sorted(told(answer) for answer in answers)
+
+
+async def test_verified_by_a_cookie(server: Server, ann: User) -> None:
+    """A session in a cookie goes on with a new one; a page of another site verifies nothing."""
+    await ann.set()
+    code = code_of(await ann.mail())
+    login = {"factor": "pin", "username": "ann", "pin": "pin of ann", "session": "cookie"}
+    own = {"Origin": "https://auth.example.org"}
+    answer = await server.client.post("/auth/login", json=login, headers=own)
+    assert 200 == answer.status_code
+    before = answer.headers["set-cookie"].partition(";")[0]
+    server.client.cookies.clear()
+    for origin, status in (("https://evil.example", 403), (own["Origin"], 200)):
+        headers = {"Origin": origin, "Cookie": before}
+        answer = await server.client.post(
+            "/auth/email/verify", json={"code": code}, headers=headers
+        )
+        assert status == answer.status_code, answer.text
+    assert (ADDRESS, ann.id) == (answer.json()["address"], answer.json()["sub"])
+    assert before != answer.headers["set-cookie"].partition(";")[0]
+
+
 # Changed
 
 
@@ -563,6 +629,23 @@ async def test_registration_that_comes_to_nothing(server: Server, ann: User) -> 
     assert "denied" not in mails.expected
     assert EXPECTED >= len(mails.expected)
     assert [THIRD] == [one.to for one in await ann.mails()]
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("locked"), TimeoutError()])
+async def test_registration_while_the_database_is_busy(
+    server: Server, ann: User, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """It is to be tried again, not refused; nothing is made."""
+
+    async def busy(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(server.auth.plugin(EmailPlugin).addresses.mails, "chosen", busy)
+    with pytest.raises(AuthError, match="unavailable") as caught:
+        await registered(server, "bob", OTHER)
+    assert {"Retry-After": "1"} == caught.value.headers
+    assert await server.auth.users.find("username", "bob") is None
+    assert [] == await ann.mails()
 
 
 async def test_registration_with_an_address_of_somebody(server: Server, ann: User) -> None:
