@@ -116,7 +116,7 @@ class Pending:
         return ticket
 
     # Taking back. Whoever has a session may change the address twice, and the second change
-    # tells an address of the thief: so an older link undoes newer ones, and never the reverse.
+    # tells an address of the thief: so an older link voids newer ones, and never the reverse.
 
     def cancelable(self, user: User, old: Identifier) -> tuple[str, Sequence[Statement]]:
         """A new token by which `old` takes back what the user changes from now on."""
@@ -132,10 +132,10 @@ class Pending:
         ]
 
     def canceling(self, token: str, ticket: Ticket) -> Sequence[Statement]:
-        """Take the token, if no older one was taken before it, and void the newer ones."""
+        """Take the token, if no older one was taken before it; void those of its change, and newer ones."""
         data, user_id = ticket.data, str(ticket.user_id)
         this = "delete from email_changes where id = ?"
-        newer = "delete from email_changes where user_id = ? and epoch > ?"
+        newer = "delete from email_changes where user_id = ? and epoch >= ?"
         return [
             self.auth.tickets.taking(CANCEL, token),
             Statement(this, (data["change"],), rows=1),
