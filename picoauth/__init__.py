@@ -65,6 +65,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
+from picoauth.secrets import Place
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config, Secret
 from picoauth.shapes import Seconds, described
@@ -122,6 +123,7 @@ __all__ = [
     "MessageDropped",
     "NoSettings",
     "Payload",
+    "Place",
     "Plugin",
     "Problem",
     "Proof",

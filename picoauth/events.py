@@ -37,7 +37,9 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class UserRegistered(Event):
-    """A user was made."""
+    """A user was made, who has these factors from the start."""
+
+    factors: tuple[str, ...] = ()
 
     identifiers: Sequence[Identifier] = untold(())
     """What finds the user, and what would if it were verified."""

@@ -142,6 +142,7 @@ class Users:
         event = UserRegistered(
             at=now,
             user_id=draft.user_id,
+            factors=tuple(enrolment.factor for enrolment in enrolments),
             identifiers=draft.identifiers,
             locale=draft.locale,
             caller=caller or Caller(),

@@ -70,6 +70,8 @@ async def test_verified_before_the_login(server: Server, ann: Someone, by: str) 
     message = await last(server)
     proof = {"token": token_of(message)} if by == "token" else {"code": code_of(message)}
     assert (204, "") == await verify(server, refusal["ticket"], **proof)
+    sql = "select count(*) from tickets where purpose like 'email%'"
+    assert [(0,)] == await server.auth.database.read(sql)
     assert 200 == (await ann.prove("pin")).status_code
     assert ENDED == await verify(server, refusal["ticket"], **proof)
 

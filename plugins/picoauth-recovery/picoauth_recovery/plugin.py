@@ -22,6 +22,7 @@ from picoauth import (
     Request,
     Route,
     User,
+    UserRegistered,
     described,
     hookimpl,
     problems,
@@ -87,12 +88,18 @@ class RecoveryPlugin(Plugin[NoSettings]):
     @hookimpl
     def record(self, event: Event) -> Addition | None:
         """The first second factor comes with codes, and the last one takes them along."""
-        if isinstance(event, FactorConfirmed) and event.first:
+        if self.begins(event):
             codes, statements = self.sets.making(str(event.user_id))
             return Addition(statements, {"codes": codes})
         if isinstance(event, FactorRemoved):
             return Addition([self.sets.voiding(str(event.user_id))])
         return None
+
+    def begins(self, event: Event) -> bool:
+        """Whether the user has a second factor from now on, and had none before."""
+        if isinstance(event, UserRegistered):
+            return any(map(self.auth.logins.rule.demanding, event.factors))
+        return isinstance(event, FactorConfirmed) and event.first
 
     @hookimpl
     async def export(self, user: User) -> Mapping[str, Any]:

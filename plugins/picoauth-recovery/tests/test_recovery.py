@@ -20,6 +20,7 @@ from picoauth import (
     LoginFailed,
     Statement,
     UserDeleted,
+    UserRegistered,
 )
 from picoauth.testing import Server, serving
 from picoauth_recovery import RecoveryCodesMade, RecoveryCodeUsed, RecoveryPlugin
@@ -43,6 +44,20 @@ async def given(server: Server) -> tuple[Sequence[str], str]:
     """Give Ann her first second factor; answers the codes that came with it, and her token."""
     tokens = await enrol(server, "111111")
     return tokens["recovery"]["codes"], tokens["access_token"]
+
+
+@pytest.mark.parametrize(("factors", "count"), [(["pin"], 0), (["key"], 10), (["pin", "key"], 10)])
+async def test_account_that_begins_with_a_second_factor(
+    server: Server, factors: Sequence[str], count: int
+) -> None:
+    """Whoever has a passkey and nothing else has codes as well, from the answer that made her."""
+    users = server.auth.users
+    draft = users.draft(username="bob")
+    enrolments = [users.enrolment(draft.user_id, factor) for factor in factors]
+    user, replies = await users.register(draft, enrolments=enrolments)
+    assert count == len(replies.get("recovery", {"codes": []})["codes"])
+    assert count == (await server.auth.plugin(RecoveryPlugin).sets.left(user.id)).left
+    assert tuple(factors) == server.events.of(UserRegistered)[-1].factors
 
 
 async def first(server: Server) -> str:
