@@ -6,25 +6,29 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from picoauth.testing import serving
 from picoauth_passkey.refusals import UNTOLD
 from picoauth_passkey.settings import PasskeySettings
-from tests.pages import ROOT, Exchange, blocks
+from tests.pages import DOCS, ROOT, Exchange, blocks
 from tests.passkeys import device
 
 PAGE = ROOT / "plugins" / "picoauth-passkey" / "README.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 SITE = "https://auth.example.com"
-SETTINGS = f'plugins = ["password", "passkey"]\npublic_url = "{SITE}"'
+PAGES = {PAGE: ["password", "passkey"], DOCS / "passkeys.md": ["password", "passkey", "recovery"]}
 
 
-async def test_requests_of_the_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+async def test_requests_of_the_page(tmp_path: Path, page: Path) -> None:
     """Every request gets the answer that stands below it."""
-    async with serving(tmp_path, SETTINGS) as server:
+    settings = f'plugins = {PAGES[page]}\npublic_url = "{SITE}"'
+    async with serving(tmp_path, settings) as server:
         exchange, ann = Exchange(server), device(origin=SITE)
         await server.register()
         exchange.values = await server.login()
-        found = [block for block in blocks(PAGE) if block.language == "http"]
+        found = [block for block in blocks(page) if block.language == "http"]
         assert found
         for block in found:
             asked = exchange.values
