@@ -10,6 +10,7 @@ from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict
 from picoauth.events import (
     Caller,
+    IdentifierRestored,
     SessionEnded,
     SessionsEnded,
     UserChanged,
@@ -25,6 +26,10 @@ from picoauth.users import User
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
+CLEAR = "delete from identifiers where user_id = ? and kind = ?"
+RESTORE = """
+    insert into identifiers (user_id, kind, value, display, verified_at) values (?, ?, ?, ?, ?)
+"""
 DISABLE = "update users set epoch = epoch + 1, disabled_at = ? where id = ? and epoch = ?"
 
 
@@ -90,6 +95,31 @@ class Accounts:
             return [], [Statement(sql, (new.display, *args), rows=1)]
         deleting = Statement(f"delete from identifiers {where}", args, rows=1)
         return [naming], [deleting, self.auth.users.retiring(old)]
+
+    async def restore(
+        self, user_id: str, old: Identifier, statements: Sequence[Statement], caller: Caller
+    ) -> None:
+        """Take a change back: `old` finds the user again, the others of its kind go, all sessions end.
+
+        `statements` come first in the write, and take the ticket. Raises AuthError (404) where
+        that is gone, or the user, or where somebody else verified `old` since.
+        """
+
+        async def attempt() -> None:
+            user, now = await self.auth.users.require(user_id), self.auth.now()
+            event = IdentifierRestored(at=now, user_id=user.id, kind=old.kind, caller=caller)
+            clearing = Statement(CLEAR, (user.id, old.kind))
+            args = (user.id, old.kind, old.value, old.display, now)
+            writes = [*statements, clearing, Statement(RESTORE, args, rows=1)]
+            rise = Statement(RISE, (user.id, user.epoch), rows=1)
+            try:
+                await ended(self.auth, event, *writes, rise, *await self.ending(user))
+            except Conflict as conflict:
+                if conflict.index < len(writes):
+                    raise AuthError(NOT_FOUND) from conflict
+                raise
+
+        await again(attempt)
 
     async def logout(self, user_id: str, session_id: str, caller: Caller) -> None:
         """End one session of a user. Raises AuthError if the user has no such session.
