@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 ROUTE = "/auth/login"
-USED = "update enrolments set last_used_at = ? where id = ?"
+# An enrolment that is not in force, or not the user's, proves nothing, whatever its plugin says.
+USED = """
+    update enrolments set last_used_at = ?
+     where id = ? and user_id = ? and confirmed_at is not null
+"""
 
 
 class Proving:
@@ -95,5 +99,6 @@ class Proving:
     def effects(self, name: str, proof: Proof) -> list[Statement]:
         """What a proof writes: its own statements, last use, and failures forgiven."""
         forgiven = self.auth.limiter.succeeded(Attempt(ROUTE, None, proof.user.id, name))
-        used = Statement(USED, (self.auth.now(), proof.enrolment_id))
+        args = (self.auth.now(), proof.enrolment_id, proof.user.id)
+        used = Statement(USED, args, rows=1)
         return [*proof.statements, *([used] if proof.enrolment_id else []), *forgiven]
