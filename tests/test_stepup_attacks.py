@@ -357,6 +357,17 @@ async def test_old_cookie_after_a_stepup(server: Server) -> None:
     assert [(401, "session_ended"), (200, None)] == codes
 
 
+async def test_one_cookie_in_an_answer(server: Server) -> None:
+    """A cookie past half its life is prolonged, and renewed by the step-up: the new one alone is set."""
+    body = {**PIN, "session": "cookie"}
+    old = await cookie(await by_cookie(server, ORIGIN, "/auth/login", body))
+    server.clock.advance(4 * 86400)
+    answer = await by_cookie(server, old, "/auth/stepup", PIN)
+    assert (200, 1) == (answer.status_code, len(answer.headers.get_list("set-cookie")))
+    me = await server.client.get("/auth/me", headers=await cookie(answer))
+    assert 200 == me.status_code
+
+
 # Races
 
 
