@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -29,13 +30,41 @@ PEOPLE = 3
 BACK = 3000
 """Seconds that the clock may go back; who cleans up leaves everything for an hour."""
 
+
+@dataclass(frozen=True)
+class Way:
+    """How somebody goes about proving who she is."""
+
+    first: int = 0
+    second: int = 0
+    right: bool = True
+    at_once: bool = False
+    """Both proofs in one request."""
+    halfway: bool = False
+    """The second is left out."""
+    delivery: str = "token"
+
+
+WELL = Way()
+
 nth = st.integers(0, 5)
-several = st.lists(st.integers(0, 4), max_size=3)
+many = st.integers(0, 40)
+several = st.sampled_from([[], [0], [1], [1], [2], [3], [0, 0], [1, 1], [0, 0, 0]])
+"""Which to enrol, each a place among those that are not there yet."""
 seconds = st.sampled_from([1, 9, 10, 11, 60, 299, 301, 599, 600, 3700])
-days = st.sampled_from([0, 0, 0, 0, 4, 15])
+days = st.sampled_from([0, 0, 0, 4, 8, 15])
 back = st.sampled_from([1, 5, 30, 400])
-rightness = st.sampled_from([True, True, True, False])
 deliveries = st.sampled_from(["token", "token", "cookie"])
+well = st.builds(Way, first=nth, second=nth, at_once=st.booleans(), delivery=deliveries)
+ways = st.builds(
+    Way,
+    first=nth,
+    second=nth,
+    right=st.sampled_from([True, True, False]),
+    at_once=st.booleans(),
+    halfway=st.booleans(),
+    delivery=deliveries,
+)
 
 
 def some(items: Sequence[T], number: int) -> T:
@@ -124,156 +153,190 @@ class Lives(RuleBasedStateMachine):
         self.run(self.arriving(how, factors))
 
     async def arriving(self, how: str, factors: Sequence[int]) -> None:
-        """Register, log in, and enrol what one likes to have."""
+        """Register, log in, enrol what one likes to have, and log in on another device."""
         await self.bench.register()
-        await self.logging_in(self.people[-1], 0, 0, True, False, how)
+        await self.logging_in(self.people[-1], replace(WELL, delivery=how))
         for number in factors:
             await self.enrolling(self.world.sessions[-1], number)
+        other = "cookie" if how == "token" else "token"
+        await self.logging_in(self.people[-1], replace(WELL, second=1, delivery=other))
 
-    @rule(who=nth, first=nth, second=nth, how=deliveries)
-    def log_in(self, who: int, first: int, second: int, how: str) -> None:
+    @rule(who=nth, way=well)
+    def log_in(self, who: int, way: Way) -> None:
         """With all that it takes, of whatever the user has."""
-        self.run(self.logging_in(some(self.people, who), first, second, True, False, how))
+        self.run(self.logging_in(some(self.people, who), way))
 
-    @rule(who=nth, first=nth, second=nth, right=rightness, at_once=st.booleans(), how=deliveries)
-    def try_to_log_in(
-        self, who: int, first: int, second: int, right: bool, at_once: bool, how: str
-    ) -> None:
-        """Perhaps wrong, perhaps in one step."""
-        self.run(self.logging_in(some(self.people, who), first, second, right, at_once, how))
+    @rule(who=nth, way=ways)
+    def try_to_log_in(self, who: int, way: Way) -> None:
+        """Perhaps wrong, perhaps in one step, perhaps not to the end."""
+        self.run(self.logging_in(some(self.people, who), way))
 
-    @rule(who=nth, first=nth, second=nth, how=deliveries, event=nth)
-    def log_in_meanwhile(self, who: int, first: int, second: int, how: str, event: int) -> None:
+    @rule(who=nth, way=well, disabled=st.booleans())
+    def log_in_meanwhile(self, who: int, way: Way, *, disabled: bool) -> None:
         """The account changes when all proofs were looked at, and nothing is written yet."""
-        person, events = some(self.people, who), [self.bench.logout_everywhere, self.bench.disable]
-        if not person.out and event < len(events):
-            meanwhile = partial(events[event], person)
-            work = self.logging_in(person, first, second, True, True, how, meanwhile=meanwhile)
-            self.run(work)
+        person = some(self.people, who)
+        meanwhile = self.bench.disable if disabled else self.bench.logout_everywhere
+        if not person.out:
+            self.run(self.logging_in(person, way, meanwhile=partial(meanwhile, person)))
 
-    async def logging_in(
-        self,
-        person: Person,
-        first: int,
-        second: int,
-        right: bool,
-        at_once: bool,
-        how: str,
-        **more: Any,
-    ) -> None:
-        bench, start = self.bench, self.factor(person, first, starts=True)
+    async def logging_in(self, person: Person, way: Way, **more: Any) -> None:
+        bench, start = self.bench, self.factor(person, way.first, starts=True)
         if not start:
             return
         flow, challenge = await bench.begin(person, start, None, None)
-        parts = [await bench.part(person, start, challenge, right=right or at_once)]
-        other = self.factor(person, second)
-        together = at_once and other != start and not self.world.traits[other].asks
+        other, right = self.factor(person, way.second), way.right or way.at_once
+        parts = [await bench.part(person, start, challenge, right=right)]
+        together = way.at_once and other != start and not self.world.traits[other].asks
         if together and self.usable(person, start) and self.usable(person, other):
-            parts.append(await bench.part(person, other, right=right))
-        flow = await bench.step(parts, flow, delivery=how, **more)
-        if flow is None or len(parts) > 1 or other == start:
-            return
-        await self.proven(person, other, flow, None, right)
+            parts.append(await bench.part(person, other, right=way.right))
+        flow = await bench.step(parts, flow, delivery=way.delivery, **more)
+        if flow is not None and len(parts) == 1 and other != start and not way.halfway:
+            await self.proven(person, other, flow, None, way, **more)
 
     def usable(self, person: Person, factor: str) -> bool:
         """What waits to be confirmed comes alone: which of two is refused is the factor's word."""
         return all(held.confirmed for held in person.held.values() if held.factor == factor)
 
     async def proven(
-        self, person: Person, factor: str, flow: Flow | None, by: Credential | None, right: bool
+        self,
+        person: Person,
+        factor: str,
+        flow: Flow | None,
+        by: Credential | None,
+        way: Way,
+        **more: Any,
     ) -> Flow | None:
         """One factor, with its challenge if it has any."""
         asks = self.world.traits[factor].asks
         flow, challenge = await self.bench.begin(person, factor, flow, by)
         if asks and flow is None:
             return None
-        part = await self.bench.part(person, factor, challenge, right=right)
+        part = await self.bench.part(person, factor, challenge, right=way.right)
         self.kept.append(part)
-        return await self.bench.step([part], flow, by)
+        return await self.bench.step([part], flow, by, **more)
 
     @precondition(lambda self: self.world.flows)
-    @rule(
-        whose=nth,
-        number=st.integers(0, 40),
-        factor=nth,
-        right=rightness,
-        times=st.sampled_from([1, 1, 3]),
-    )
-    def go_on(self, whose: int, number: int, factor: int, right: bool, times: int) -> None:
+    @rule(number=many, whose=nth, way=ways, times=st.sampled_from([1, 1, 3]))
+    def go_on(self, number: int, whose: int, way: Way, times: int) -> None:
         """Any flow, spent or not, with a proof of anybody's; three at once, perhaps."""
-        self.run(self.going_on(some(self.people, whose), number, factor, right, times))
+        flow = self.flow(number)
+        person = flow.state.person if whose < 4 else some(self.people, whose)
+        self.run(self.going_on(flow, person or some(self.people, whose), way, times))
 
-    async def going_on(
-        self, person: Person, number: int, factor: int, right: bool, times: int
-    ) -> None:
-        flow = some(self.world.flows[::-1], number)
-        name = self.factor(person, factor)
-        session = flow.state.session
+    async def going_on(self, flow: Flow, person: Person, way: Way, times: int) -> None:
+        name, session = self.factor(person, way.first), flow.state.session
+        if not name:
+            return
         by = None if session is None else await self.bench.acting(session)
         challenge = flow.state.challenges.get(name)
-        if name:
-            part = await self.bench.part(person, name, challenge, right=right)
-            self.kept.append(part)
-            await self.bench.step([part], flow, by, times=times)
+        part = await self.bench.part(person, name, challenge, right=way.right)
+        self.kept.append(part)
+        await self.bench.step([part], flow, by, times=times)
+
+    @precondition(lambda self: self.world.flows)
+    @rule(number=many, way=well)
+    def guess(self, number: int, way: Way) -> None:
+        """One wrong answer after the other, until the flow ends."""
+        self.run(self.guessing(self.flow(number), replace(way, right=False)))
+
+    async def guessing(self, flow: Flow, way: Way) -> None:
+        person, session = flow.state.person, flow.state.session
+        name = self.factor(person, way.first) if person else ""
+        left: Flow | None = flow
+        while person and name and left:
+            by = None if session is None else await self.bench.acting(session)
+            left = await self.bench.step(
+                [await self.bench.part(person, name, right=False)], left, by
+            )
 
     @precondition(lambda self: self.kept)
-    @rule(number=st.integers(0, 40), whose=nth, flow=nth)
-    def send_again(self, number: int, whose: int, flow: int) -> None:
-        """A proof that was sent before, in a new login or in a flow that goes on."""
+    @rule(number=many, way=well, flow=nth)
+    def send_again(self, number: int, way: Way, flow: int) -> None:
+        """A proof that was sent before, in a flow that goes on, or in a login of its user."""
         part = some(self.kept[::-1], number)
-        flows = [f for f in self.world.flows if not f.spent and f.state.session is None]
-        chosen = some(flows, flow) if flows and flow < 5 else None
-        if chosen is None and not self.world.traits[part.factor].starts:
-            return
-        self.run(self.bench.step([part], chosen, None))
+        self.run(self.sending_again(part, way, self.flow(flow) if flow < 2 else None))
+
+    async def sending_again(self, part: Part, way: Way, flow: Flow | None) -> None:
+        if flow is None and not self.world.traits[part.factor].starts:
+            start = self.factor(part.person, way.first, starts=True)
+            flow = await self.proven(part.person, start, None, None, way) if start else None
+        if flow is not None or self.world.traits[part.factor].starts:
+            session = flow.state.session if flow else None
+            by = await self.bench.acting(session) if session else None
+            await self.bench.step([part], flow, by)
 
     # Step-up
 
     @precondition(has_sessions)
-    @rule(number=nth, first=nth, second=nth)
-    def step_up(self, number: int, first: int, second: int) -> None:
-        self.run(self.stepping_up(self.session(number), first, second, True, 0))
+    @rule(number=nth, way=well)
+    def step_up(self, number: int, way: Way) -> None:
+        session = self.session(number)
+        self.run(self.stepping_up(session, session.person, way))
 
     @precondition(has_sessions)
-    @rule(number=nth, first=nth, second=nth, right=rightness, whose=nth)
-    def try_to_step_up(self, number: int, first: int, second: int, right: bool, whose: int) -> None:
-        """Perhaps wrong, or with what is somebody else's."""
-        self.run(self.stepping_up(self.session(number), first, second, right, whose))
-
-    async def stepping_up(
-        self, session: Session, first: int, second: int, right: bool, whose: int
-    ) -> None:
-        by = await self.bench.acting(session)
+    @rule(number=nth, way=ways, whose=nth)
+    def try_to_step_up(self, number: int, way: Way, whose: int) -> None:
+        """Perhaps wrong, or with what is somebody else's, or not to the end."""
+        session = self.session(number)
         person = session.person if whose < 5 else some(self.people, whose)
-        name, other = self.factor(person, first), self.factor(person, second)
-        if not name:
-            return
-        flow = await self.proven(person, name, None, by, right)
-        if flow is not None:
-            await self.proven(person, other, flow, await self.bench.acting(session), right=True)
+        self.run(self.stepping_up(session, person, way))
+
+    async def stepping_up(self, session: Session, person: Person, way: Way) -> None:
+        name, other = self.factor(person, way.first), self.factor(person, way.second)
+        if name:
+            by = await self.bench.acting(session)
+            flow = await self.proven(person, name, None, by, way)
+            if flow is not None and not way.halfway:
+                by = await self.bench.acting(session)
+                await self.proven(person, other, flow, by, WELL)
+
+    @precondition(has_sessions)
+    @rule(number=nth, way=well, begun=nth, other=nth)
+    def step_up_by_another(self, number: int, way: Way, begun: int, other: int) -> None:
+        """What one session began, another one goes on with, of the same user or not."""
+        first = self.session(begun)
+        others = [session for session in self.world.living() if session is not first]
+        second = some(others or self.world.sessions, number)
+        person = first.person if other < 4 else second.person
+        self.run(self.taking_over(first, second, person, way))
+
+    async def taking_over(self, first: Session, second: Session, person: Person, way: Way) -> None:
+        name = self.factor(first.person, way.first)
+        if name:
+            by = await self.bench.acting(first)
+            flow = await self.proven(first.person, name, None, by, way)
+            if flow is not None:
+                await self.mixing(second, flow, person, way)
 
     @precondition(lambda self: has_sessions(self) and self.world.flows)
-    @rule(number=nth, flow=st.integers(0, 40), factor=nth)
-    def step_up_by_any_flow(self, number: int, flow: int, factor: int) -> None:
+    @rule(number=nth, flow=many, way=well, whose=nth)
+    def step_up_by_any_flow(self, number: int, flow: int, way: Way, whose: int) -> None:
         """A flow of a login, of another session, or of another user."""
-        self.run(self.mixing(self.session(number), some(self.world.flows[::-1], flow), factor))
+        session, chosen = self.session(number), self.flow(flow)
+        person = session.person if whose < 4 else chosen.state.person or session.person
+        self.run(self.mixing(session, chosen, person, way))
 
-    async def mixing(self, session: Session, flow: Flow, factor: int) -> None:
-        name = self.factor(session.person, factor)
+    async def mixing(self, session: Session, flow: Flow, person: Person, way: Way) -> None:
+        name = self.factor(person, way.second)
         if name:
             challenge = flow.state.challenges.get(name)
-            part = await self.bench.part(session.person, name, challenge)
+            part = await self.bench.part(person, name, challenge)
             await self.bench.step([part], flow, await self.bench.acting(session))
 
+    def flow(self, number: int) -> Flow:
+        """One that is not spent, rather than one that is."""
+        left = [flow for flow in self.world.flows[::-1] if not flow.spent]
+        return some(left, number) if left and number < 30 else some(self.world.flows[::-1], number)
+
     async def freshly(self, session: Session, number: int) -> Credential:
-        """What needs a fresh proof gets one, but once in a while."""
+        """What needs a fresh proof gets one, every other time."""
         by = await self.bench.acting(session)
-        if number < 5 and session.alive(self.world.now) and not self.world.fresh(session):
+        if number < 3 and session.alive(self.world.now) and not self.world.fresh(session):
             person, protected = session.person, self.world.protected(session.person)
             wanted = self.world.helps if protected else lambda n: self.world.traits[n].starts
             names = [name for name in person.confirmed() if wanted(name)]
             if names:
-                await self.proven(person, some(names, number), None, by, right=True)
+                await self.proven(person, some(names, number), None, by, WELL)
         return await self.bench.acting(session)
 
     # The account

@@ -459,7 +459,8 @@ async def test_enrolling_and_removing_at_once(server: Server) -> None:
     """Whatever wins: who has a second factor at the end is asked for it."""
     token = (await enrol(server, "111111"))["access_token"]
     path = f"/auth/factors/{await enrolment_of(server, 'code')}"
-    requests = [("DELETE", path, None), ("POST", "/key/enrol", {})] * (MANY // 2)
+    requests: list[tuple[str, str, Any]] = [("DELETE", path, None), ("POST", "/key/enrol", {})]
+    requests *= MANY // 2
     codes = await together(server, *requests, token=token)
     assert set(codes) <= {(200, None), (401, "start_over"), (404, "not_found")}
     enrolled = {e.factor for e in await server.auth.users.enrolments((await ann(server)).id)}
