@@ -7,7 +7,15 @@ from picoauth.checks import Check
 from picoauth.config import load, parse
 from picoauth.database import Database, Row, Statement
 from picoauth.embedded import Embedded
-from picoauth.errors import AuthError, ConfigError, Conflict, Denied, Problem, Unavailable
+from picoauth.errors import (
+    AuthError,
+    ConfigError,
+    Conflict,
+    Denied,
+    Problem,
+    Unavailable,
+    Undeliverable,
+)
 from picoauth.events import (
     AccessRefused,
     Addition,
@@ -16,8 +24,13 @@ from picoauth.events import (
     Event,
     FactorConfirmed,
     FactorRemoved,
+    IdentifierAdded,
+    IdentifierRemoved,
+    IdentifierRestored,
+    IdentifierVerified,
     LoginCompleted,
     LoginFailed,
+    MessageDropped,
     RefreshReused,
     SessionDerived,
     SessionEnded,
@@ -37,8 +50,10 @@ from picoauth.hooks import NoSettings, Plugin, hookimpl, hookspec
 from picoauth.identifiers import Identifier, identifier
 from picoauth.jobs import Job
 from picoauth.keptsessions import KeptSessions, SessionKeeper
-from picoauth.mail import Mailer, Message, Sender
+from picoauth.mail import Mailer, Message
+from picoauth.mailvalues import Link
 from picoauth.mint import Login
+from picoauth.outbox import Sender
 from picoauth.routes import (
     ANYTHING,
     FORM,
@@ -50,6 +65,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
+from picoauth.secrets import Place
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config, Secret
 from picoauth.shapes import Seconds, described
@@ -91,16 +107,23 @@ __all__ = [
     "Figure",
     "Guard",
     "Identifier",
+    "IdentifierAdded",
+    "IdentifierRemoved",
+    "IdentifierRestored",
+    "IdentifierVerified",
     "Job",
     "KeptSessions",
     "Limiter",
+    "Link",
     "Login",
     "LoginCompleted",
     "LoginFailed",
     "Mailer",
     "Message",
+    "MessageDropped",
     "NoSettings",
     "Payload",
+    "Place",
     "Plugin",
     "Problem",
     "Proof",
@@ -125,6 +148,7 @@ __all__ = [
     "SteppedUp",
     "Ticket",
     "Unavailable",
+    "Undeliverable",
     "User",
     "UserChanged",
     "UserDeleted",

@@ -13,6 +13,7 @@ OLD_KEY = 335 * DAY
 """Seconds: a year, less the time to do something about it."""
 
 KEYS = "select created_at, sealed from signing_keys"
+WAITING = "select substr(sealed, 1, 4) from outbox where sealed is not null"
 RETIRED = "select count(*) from retired_names"
 SIGNING = "select max(created_at) from signing_keys where algorithm = ?"
 ENROLLED = """
@@ -76,6 +77,13 @@ class Accounts:
             return (
                 f"`secret` lists an older root secret that signing keys are sealed with ({hanging}): "
                 "keep it listed until `picoauth keys rotate` has replaced them."
+            )
+        rows = await self.auth.database.read(WAITING, slow=True)
+        waiting = sum(bytes(root).hex() in older for (root,) in rows)
+        if waiting:
+            return (
+                f"`secret` lists an older root secret that messages are sealed with ({waiting}): "
+                "keep it listed until they have left the outbox."
             )
         idle, _ = self.auth.config.tokens.ends(0)
         return (

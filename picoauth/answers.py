@@ -41,7 +41,7 @@ NAMED = ("factors", "commands", "checks", "jobs")
 TAKEN = {
     "factors": RESERVED,  # members of a login's body, as the names of factors are
     "jobs": {"clean"},
-    "checks": {"database", "revocations"},
+    "checks": {"database", "revocations", "outbox"},
 }
 TABLES = ("guards", "senders")
 """Hooks that answer functions by name."""

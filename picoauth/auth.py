@@ -25,12 +25,14 @@ from picoauth.factors import Factor, by_name
 from picoauth.feed import Feed
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
+from picoauth.identities import Identities
 from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Logins
-from picoauth.mail import Mailer, Sender
+from picoauth.mail import Mail, Mailer
 from picoauth.mint import Login
-from picoauth.plugins import SLOTS, Plugins, stop
+from picoauth.outbox import Outbox, Sender
+from picoauth.plugins import Plugins, stop
 from picoauth.policies import who
 from picoauth.problems import STEPUP_NEEDED
 from picoauth.resource_servers import ResourceServers
@@ -76,7 +78,7 @@ class Auth:
         self.tickets = Tickets(self.database, self.now, random)
         self.users = Users(self.events, self.secrets, self.now, self.check_registration)
         self.revocations = Revocations(self.database, self.now)
-        self.keys = Keys(self.database, self.secrets, config.tokens, self.now)
+        self.keys = Keys(self.events, self.secrets, config.tokens, self.now)
         self.resource_servers = ResourceServers(self.database, self.now, random)
         self.tokens = Tokens(config, self.secrets, self.keys, self.revocations, self.now)
         self.feed = Feed(config.public_url, self.keys, self.revocations, self.now)
@@ -85,9 +87,12 @@ class Auth:
         self.accounts = Accounts(self)
         self.credentials = Credentials(self)
         self.grants = Grants(self)
+        self.identities = Identities(self)
         self.cookies = Cookies(self)
         self.sites = Sites(self)
         self.proxies = Proxies.of(config)
+        self.outbox = Outbox(self)
+        self.mail = Mail(self)
         self.fill()
 
     def embedded(self) -> Database:
@@ -106,9 +111,9 @@ class Auth:
         self.sessions = store or SqlSessions(self.database, self.config.tokens, self.now)
         self.limiter = limiter or self.default_limiter
         self.mailer: Mailer | None = plugins.slot("mailer")
-        self.check_needs()
+        plugins.check_needs({"mailer"} if self.mailer else ())
         self.factors: Mapping[str, Factor] = plugins.unique("factors", by_name)
-        self.senders: Mapping[str, Sender] = plugins.unique("senders", dict)
+        self.senders: Mapping[str, Sender] = self.mail.beside(plugins.unique("senders", dict))
         self.logins = Logins(self, self.factors)
         window = self.config.tokens.window
         self.rotation = Rotation(self.sessions, self.events, self.revocations, window, self.now)
@@ -116,18 +121,6 @@ class Auth:
         self.events.listeners = by_event(plugins.implementations("on"))
         self.jobs.jobs = [upkeep.cleaning(self), *plugins.flat("jobs")]
         self.checks = [*upkeep.checks(self), *plugins.flat("checks")]
-
-    def check_needs(self) -> None:
-        filled = {"database", "sessions", "limiter"} | ({"mailer"} if self.mailer else set())
-        known = dict.fromkeys(SLOTS, "")
-        stop(
-            f"{self.plugins.origins[name]} needs the slot {slot}"
-            f"{known.get(slot, ' (there is no such slot)')}, "
-            "which no listed plugin fills: list one that does."
-            for name, plugin in self.plugins.on.items()
-            for slot in plugin.needs
-            if slot not in filled
-        )
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[None]:
@@ -170,19 +163,27 @@ class Auth:
         )
 
     @asynccontextmanager
-    async def background(self) -> AsyncIterator[None]:
-        """Jobs, polls, and what plugins keep running while the server does."""
+    async def lifespans(self) -> AsyncIterator[None]:
+        """What plugins keep running while the server does. Raises ConfigError."""
         async with AsyncExitStack() as stack:
             for name, context in self.plugins.collect("lifespan"):
                 if context is not None:
                     with blaming(self.plugins.origins[name], "fails in lifespan"):
                         await stack.enter_async_context(context)
+            yield
+
+    @asynccontextmanager
+    async def background(self) -> AsyncIterator[None]:
+        """Jobs, polls, mail, and what plugins keep running. Raises ConfigError."""
+        await asyncio.to_thread(self.mail.load)
+        async with self.lifespans():
             tasks = [
                 asyncio.create_task(
                     forever(self.revocations.poll, self.keys.refresh, self.feed.look)
                 ),
                 asyncio.create_task(forever(self.sessions.settle)),
                 asyncio.create_task(self.jobs.forever()),
+                asyncio.create_task(self.outbox.forever()),
             ]
             try:
                 yield

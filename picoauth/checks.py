@@ -26,13 +26,14 @@ class Check:
     `live` checks are cheap and belong to `/health-check`; the others to `picoauth doctor` alone.
     `level` says how bad it is: in `danger` somebody gets in who should not, nobody who should, or
     data is lost; a `warning` will break, or is weaker than it should be; `advice` is what would
-    be stricter than the default.
+    be stricter than the default. What is not `vital` leaves the server ready while it fails.
     """
 
     name: str
     run: Callable[[], Awaitable[str | None]]
     live: bool = True
     level: Level = "warning"
+    vital: bool = True
 
 
 async def run(checks: Iterable[Check]) -> dict[str, str | None]:

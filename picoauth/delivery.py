@@ -6,15 +6,15 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from picoauth.asking import asked
 from picoauth.database import Database, Statement
-from picoauth.events import Addition, Event
+from picoauth.events import Addition, Caller, Event
 
 log = logging.getLogger("picoauth.events")
 LONGEST = 200
@@ -26,6 +26,23 @@ Recorder = Callable[[Event], Addition | None]
 Listener = Callable[[Event], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An event about to be committed: its line in the log, and what plugins add to the write."""
+
+    event: Event
+    text: str
+    added: Mapping[str, Addition]
+
+    @property
+    def statements(self) -> list[Statement]:
+        return [each for addition in self.added.values() for each in addition.statements]
+
+    @property
+    def replies(self) -> dict[str, Any]:
+        return {n: one.reply for n, one in self.added.items() if one.reply is not None}
+
+
 class Events:
     """Commits changes with their events, and tells plugins afterwards."""
 
@@ -35,18 +52,25 @@ class Events:
         self.listeners: Mapping[str, Listener] = {}
         self.deliveries: set[asyncio.Task[None]] = set()
 
-    async def commit(self, event: Event, *statements: Statement) -> dict[str, Any]:
+    async def commit(
+        self, event: Event, *statements: Statement, also: Sequence[Event] = ()
+    ) -> dict[str, Any]:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
-        Whatever can fail about the event does so before the write. Raises Conflict, its
-        index counting in `statements`, and Unavailable.
+        Further events of the same write are `also` told; nothing is answered for them.
+        Raises Conflict, its index counting in `statements`, and Unavailable.
         """
-        text, added = line(event), self.recorded(event)
-        more = [statement for addition in added.values() for statement in addition.statements]
-        if statements or more:
-            await self.database.write(*statements, *more)
-        self.tell(event, text)
-        return {n: addition.reply for n, addition in added.items() if addition.reply is not None}
+        told = [self.prepared(one) for one in (event, *also)]
+        writes = [*statements, *(each for prepared in told for each in prepared.statements)]
+        if writes:
+            await self.database.write(*writes)
+        for prepared in told:
+            self.tell(prepared)
+        return told[0].replies
+
+    def prepared(self, event: Event) -> Prepared:
+        """Whatever can fail about an event does so here, before the write."""
+        return Prepared(event, line(event), self.recorded(event))
 
     def recorded(self, event: Event) -> dict[str, Addition]:
         """What plugins add to the write; one that fails undoes it, since it may be an audit."""
@@ -62,12 +86,13 @@ class Events:
 
     def deliver(self, event: Event) -> None:
         """Tell what happened where nothing was written."""
-        self.tell(event, line(event))
+        self.tell(Prepared(event, line(event), {}))
 
-    def tell(self, event: Event, text: str) -> None:
-        log.info("%s", text)
+    def tell(self, prepared: Prepared) -> None:
+        """To the log and to every `on`, once the write is committed."""
+        log.info("%s", prepared.text)
         for name, listener in self.listeners.items():
-            task = asyncio.create_task(self.ask(name, listener, event))
+            task = asyncio.create_task(self.ask(name, listener, prepared.event))
             self.deliveries.add(task)
             task.add_done_callback(self.deliveries.discard)
 
@@ -87,14 +112,14 @@ class Events:
 def line(event: Event) -> str:
     """One JSON line; JSON escapes what could break it, and long texts are cut."""
     when = datetime.fromtimestamp(event.at, UTC).isoformat()
-    members = {"event": type(event).__name__, "time": when, **flat(asdict(event))}
+    members = {"event": type(event).__name__, "time": when, **told(event), **told(event.caller)}
     return json.dumps({name: value for name, value in members.items() if value is not None})
 
 
-def flat(members: Mapping[str, Any]) -> dict[str, Any]:
-    caller = members["caller"]
-    rest = {name: value for name, value in members.items() if name not in ("at", "caller")}
-    return {name: short(value) for name, value in {**rest, **caller}.items()}
+def told(part: Event | Caller) -> dict[str, Any]:
+    """Its members, but for those that are told elsewhere, or to plugins alone."""
+    left_out = {"at", "caller", *(f.name for f in fields(part) if not f.metadata.get("told", True))}
+    return {n: short(value) for n, value in asdict(part).items() if n not in left_out}
 
 
 def short(value: Any) -> Any:

@@ -62,6 +62,13 @@ class Conflict(Exception):
         self.index = index
 
 
+class Undeliverable(Exception):
+    """A message can never be sent: its address is refused, for instance.
+
+    What it says reaches logs and the database, so it holds no address and no secret.
+    """
+
+
 class Unavailable(Exception):
     """A part that this request needs cannot answer now: nothing was done, trying again is safe."""
 

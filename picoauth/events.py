@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from picoauth.database import Statement
+from picoauth.identifiers import Identifier
+
+
+def untold(default: Any) -> Any:
+    """A field for plugins alone: no line of the log has it."""
+    return field(default=default, repr=False, metadata={"told": False})
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,8 @@ class Caller:
     address: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    languages: str | None = untold(None)
+    """The header `Accept-Language` (RFC 9110, section 12.5.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,13 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class UserRegistered(Event):
-    """A user was made."""
+    """A user was made, who has these factors from the start."""
+
+    factors: tuple[str, ...] = ()
+
+    identifiers: Sequence[Identifier] = untold(())
+    """What finds the user, and what would if it were verified."""
+    locale: str | None = untold(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +51,35 @@ class UserChanged(Event):
     """Name, locale or user name of an account changed."""
 
     fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierAdded(Event):
+    """An unverified identifier of this kind stands beside what finds the user."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierVerified(Event):
+    """An identifier of this kind finds the user; if it `replaced` one, other sessions ended."""
+
+    kind: str
+    replaced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierRestored(Event):
+    """An earlier identifier of this kind finds the user again; all sessions ended."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierRemoved(Event):
+    """Identifiers of this kind are gone; other sessions ended if one of them was verified."""
+
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +197,16 @@ class SigningKeyRetired(Event):
     """A key is accepted no more, and all that it signed."""
 
     key_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageDropped(Event):
+    """A message of the outbox was not sent, and will not be: it came too late, or was refused."""
+
+    message_id: str
+    kind: str
+    about: str
+    why: str
 
 
 @dataclass(frozen=True)

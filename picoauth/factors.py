@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from picoauth.database import Statement
 from picoauth.errors import Problem
-from picoauth.events import Caller
+from picoauth.events import Caller, Event
 from picoauth.problems import PROOF_REFUSED
 from picoauth.users import Enrolment, User
 
@@ -23,7 +23,8 @@ class Proof:
 
     `statements` join the write of this step (a spent code, a counter): where one of them
     misses its `rows`, the proof is refused. So it is where `enrolment_id` is not one that the
-    user has confirmed. `complete` needs no further factor.
+    user has confirmed. `events` are what happened by it: committed in that write, and told
+    after it. `complete` needs no further factor.
     """
 
     user: User
@@ -31,6 +32,7 @@ class Proof:
     complete: bool = False
     enrolment_id: str | None = None
     statements: Sequence[Statement] = ()
+    events: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from picoauth.errors import Problem
 from picoauth.events import Addition, Event
 from picoauth.factors import Factor
 from picoauth.jobs import Job
-from picoauth.mail import Mailer, Sender
+from picoauth.mail import Mailer
 from picoauth.mint import Login
+from picoauth.outbox import Sender
 from picoauth.routes import EdgeRoute, Guard, Route
 from picoauth.sessions import Session, SessionStore
 from picoauth.throttle import Limiter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
@@ -35,6 +35,8 @@ log = logging.getLogger("picoauth.plugins")
 PATIENCE = 2.0
 """Seconds that a deciding hook may take."""
 SLOTS = tuple(answers.SLOTS)
+ALWAYS = frozenset({"database", "sessions", "limiter"})
+"""Slots that the kernel fills where no plugin does."""
 
 
 class Plugins:
@@ -106,6 +108,18 @@ class Plugins:
             plugin = kind(auth, name, table)
             self.manager.register(plugin, name)
         self.on[name] = plugin
+
+    def check_needs(self, filled: Collection[str]) -> None:
+        """See that the slots which plugins need are filled; some always are. Raises ConfigError."""
+        known = dict.fromkeys(SLOTS, "")
+        stop(
+            f"{self.origins[name]} needs the slot {slot}"
+            f"{known.get(slot, ' (there is no such slot)')}, "
+            "which no listed plugin fills: list one that does."
+            for name, plugin in self.on.items()
+            for slot in plugin.needs
+            if slot not in {*filled, *ALWAYS}
+        )
 
     def implementations(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         """Who implements a hook, in the operator's order."""

@@ -13,6 +13,7 @@ TABLES = frozenset(
         "revocations",
         "throttle",
         "outbox",
+        "rates",
         "endings",
         "jobs",
         "migrations",
@@ -102,6 +103,20 @@ KERNEL = (
     """
     create table endings (
         id text primary key, owner text not null, session_id text, keep text, below_epoch integer
+    )
+    """,
+    """
+    create table outbox (
+        id text primary key, kind text not null, about text not null, sealed blob,
+        created_at integer not null, expires_at integer not null, next_at integer not null,
+        held_until integer not null, tries integer not null, sent_at integer, error text
+    )
+    """,
+    "create index outbox_waiting on outbox (kind, next_at) where sealed is not null",
+    """
+    create table rates (
+        key text primary key, last_at integer not null, hour_at integer not null,
+        hourly integer not null, day_at integer not null, daily integer not null
     )
     """,
 )

@@ -165,6 +165,20 @@ class ThrottleSettings:
 
 
 @dataclass(frozen=True)
+class MailSettings:
+    """`[mail]`: what leaves by mail."""
+
+    templates: Path | None = described(
+        "Folder with templates of your own, `PLUGIN/NAME/body.txt` and so on.", default=None
+    )
+    pause: Seconds = described(
+        "Between two mails to one account.", default=Seconds(60), least=0, most=3600
+    )
+    hourly: int = described("Such mails in an hour, per account.", default=3, least=1, most=1000)
+    daily: int = described("Such mails in a day, per account.", default=10, least=1, most=1000)
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that the kernel was told."""
 
@@ -214,6 +228,7 @@ class Config:
     cookies: CookieSettings = field(default_factory=CookieSettings)
     logins: LoginSettings = field(default_factory=LoginSettings)
     throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
+    mail: MailSettings = field(default_factory=MailSettings)
     base: Path = field(default_factory=Path.cwd, init=False)
     tables: Mapping[str, Any] = field(default_factory=dict, init=False)
 

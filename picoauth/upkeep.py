@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picoauth import keys, revocations, sqlsessions, throttle, tickets
+from picoauth import keys, outboxrows, rates, revocations, sqlsessions, throttle, tickets
 from picoauth.checks import Check
 from picoauth.errors import Unavailable
 from picoauth.jobs import Job
@@ -22,7 +22,11 @@ def checks(auth: Auth) -> Sequence[Check]:
             return f"The database cannot be read: {error}. See to its file and its disk."
         return None
 
-    return [Check("database", reachable), Check("revocations", auth.revocations.stale)]
+    return [
+        Check("database", reachable),
+        Check("revocations", auth.revocations.stale),
+        Check("outbox", auth.outbox.waiting, vital=False),
+    ]
 
 
 def cleaning(auth: Auth) -> Job:
@@ -35,6 +39,8 @@ def cleaning(auth: Auth) -> Job:
             throttle.cleaning(now),
             revocations.cleaning(now),
             keys.cleaning(now),
+            outboxrows.cleaning(now),
+            rates.cleaning(now),
             *sqlsessions.cleaning(now),
         )
 

@@ -261,7 +261,7 @@ async def test_background(tmp_path: Path) -> None:
         with suppress(ZeroDivisionError):
             async with found.started(), found.background():
                 assert ["first in", "second in"] == log
-                assert 3 == len(asyncio.all_tasks() - before)
+                assert 4 == len(asyncio.all_tasks() - before)
                 _ = 1 / 0
         assert ["second out", "first out"] == log[2:]
         assert set() == asyncio.all_tasks() - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from picoauth.cli import cli, main
 from picoauth.keymaterial import generate
 from picoauth.testing import Server
 from tests.distributions import Distributions, distributing
+from tests.firstparty import INSTALLED, LISTED
 from tests.plugs import TELL
 
 SCRIPT = str(Path(sys.executable).with_name("picoauth"))
@@ -92,7 +94,7 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "plugins", "migrate", "users", "keys", "doctor"]
+OWN = ["init", "serve", "plugins", "migrate", "users", "keys", "mail", "doctor"]
 
 
 def test_help_without_settings(folder: Path) -> None:
@@ -168,8 +170,8 @@ def test_unknown_command_without_settings() -> None:
     [
         ("user", 'There is no command "user", did you mean "users"?'),
         ("passwd", 'There is no command "passwd", did you mean "password"?'),
-        ("totp", 'There is no command "totp".'),
-        ("--totp", "No such option '--totp'."),
+        ("sms", 'There is no command "sms".'),
+        ("--sms", "No such option '--sms'."),
     ],
 )
 def test_unknown_command(name: str, said: str) -> None:
@@ -286,10 +288,10 @@ def test_command_of_a_plugin_that_fails(
 def test_init(folder: Path) -> None:
     """It writes a file that a server takes, and says what comes next."""
     assert (
-        "Wrote picoauth.toml, with the plugins password.\nStart the server: picoauth serve\n"
+        f"Wrote picoauth.toml, with the plugins {', '.join(LISTED)}.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert LISTED == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
@@ -302,7 +304,7 @@ def test_init_never_overwrites(settings: Path) -> None:
 def test_init_of_another_file(folder: Path) -> None:
     """What comes next names the file, where it is not the usual one."""
     assert (
-        "Wrote my own.toml, with the plugins password.\n"
+        f"Wrote my own.toml, with the plugins {', '.join(LISTED)}.\n"
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
@@ -330,7 +332,7 @@ def test_init_leaves_out_what_is_broken(distributions: Distributions) -> None:
     """A broken plugin keeps nobody from starting, and is told."""
     distributions.add("broken", "broken", "1 / 0")
     result = picoauth("init")
-    assert (0, "Wrote picoauth.toml, with the plugins password.") == (
+    assert (0, f"Wrote picoauth.toml, with the plugins {', '.join(LISTED)}.") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )
@@ -380,10 +382,13 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
-        "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
-        "other  picoauth-other 1.0  (installed, not listed)\n"
-        "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
-        "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
+        + "".join(
+            f"{name}  picoauth-{name} {version}  (installed, not listed)\n"
+            for name, version in sorted(
+                {**dict.fromkeys(INSTALLED, "0.1.0"), "other": "1.0"}.items()
+            )
+            if name != "password"
+        )
     ) == done("plugins")
 
 
@@ -413,7 +418,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "session-memory", "session-redis")
+            for name in INSTALLED
         ),
     ] == lines("plugins", "--json")
 
@@ -712,6 +717,38 @@ def test_main(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("password  picoauth-password 0.1.0\n")
 
 
+UNWRITTEN = "picoauth: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["users", "list"], ["password", "set", "ann"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_device(settings: Path, arguments: Sequence[str], unbuffered: str) -> None:
+    """Where nothing more can be written, that is what went wrong, also in a plugin's command."""
+    done("users", "create", "ann")
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [SCRIPT, "--config", str(settings), *arguments],
+            input=b"correct horse battery\n" * 2,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert (1, UNWRITTEN) == (process.returncode, process.stderr.decode())
+
+
+def test_other_faults_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no fault of the output is not taken for one."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(cli, "main", fails)
+    with pytest.raises(OSError, match="Invalid argument"):
+        main([])
+
+
 @pytest.mark.usefixtures("settings")
 def test_arguments_that_are_no_text() -> None:
     """Bytes that are no UTF-8 are refused before they get anywhere."""
@@ -880,6 +917,7 @@ def test_keys_retire() -> None:
     assert (1, False) == (len(key_ids()), old in key_ids())
     sentence = f"picoauth: There is no key {old}: `picoauth keys list` shows all.\n"
     assert sentence == refused("keys", "retire", old, "--yes")
+    assert sentence == refused("keys", "retire", old)  # before it asks anything
 
 
 @pytest.mark.usefixtures("settings")

@@ -317,40 +317,40 @@ class Mail:
 def test_table_of_a_plugin() -> None:
     """Secrets and paths of a plugin's table count from the file, like the server's."""
     config = parse(
-        'plugins = ["mail"]\n[mail]\nhost = "x"\npassword = { file = "p" }\nspool = "s"', BASE
+        'plugins = ["post"]\n[post]\nhost = "x"\npassword = { file = "p" }\nspool = "s"', BASE
     )
     expected = Mail("x", Secret("file /srv/picoauth/p"), BASE / "s")
-    assert expected == table(config, "mail", Mail)
+    assert expected == table(config, "post", Mail)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ["[mail].host: is missing."]),
-        ("mail = 3", ["[mail]: must be a table."]),
+        ("", ["[post].host: is missing."]),
+        ("post = 3", ["[post]: must be a table."]),
         (
-            '[mail]\npasword = "hunter2"\nspool = ""',
+            '[post]\npasword = "hunter2"\nspool = ""',
             [
-                '[mail].pasword: is unknown, did you mean "password"?',
-                "[mail].host: is missing.",
-                "[mail].spool: must be a path.",
+                '[post].pasword: is unknown, did you mean "password"?',
+                "[post].host: is missing.",
+                "[post].spool: must be a path.",
             ],
         ),
         (
-            '[mail]\nhost = ""\nspool = 3\npassword = "hunter2"',
+            '[post]\nhost = ""\nspool = 3\npassword = "hunter2"',
             [
-                "[mail].host: must have at least 1 character.",
-                f"[mail].password: {SECRET}.",
-                "[mail].spool: must be a path.",
+                "[post].host: must have at least 1 character.",
+                f"[post].password: {SECRET}.",
+                "[post].spool: must be a path.",
             ],
         ),
     ],
 )
 def test_mistakes_in_the_table_of_a_plugin(text: str, expected: list[str]) -> None:
     """A plugin's table is checked like the server's settings, and by the same words."""
-    config = parse(f'plugins = ["mail"]\n{text}', BASE)
+    config = parse(f'plugins = ["post"]\n{text}', BASE)
     with pytest.raises(ConfigError) as raised:
-        table(config, "mail", Mail)
+        table(config, "post", Mail)
     assert expected == list(raised.value.problems)
 
 

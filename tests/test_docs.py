@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import re
+import time
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from picoauth import (
-    Addition,
-    Event,
-    FactorConfirmed,
-    NoSettings,
-    Plugin,
-    Statement,
-    hookimpl,
-    testing,
-)
+from picoauth import NoSettings, Plugin, hookimpl, testing
 from picoauth.overrides import specs
-from picoauth.testing import contracts, serving
+from picoauth.testing import Clock, contracts, serving
 from picoauth.testing.authenticator import Authenticator
-from tests.factors import CodeFactor, CodePlugin
+from picoauth_totp.testing import App
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
 from tests.wire import short_folder
 
@@ -47,30 +41,15 @@ def ignored(block: Block) -> bool:
     return block.marked("not run") is not None or block.marked("run by") is not None
 
 
-class TotpFactor(CodeFactor):
-    """Six digits that work once, as those of an authenticator do."""
-
-    name: ClassVar[str] = "totp"
-
-
-class TotpPlugin(CodePlugin):
-    """The second factor of the pages: whoever enrols it knows the next codes, too."""
-
-    factor_type: ClassVar[type[CodeFactor]] = TotpFactor
-
-    @hookimpl
-    def record(self, event: Event) -> Addition | None:
-        if not isinstance(event, FactorConfirmed):
-            return None
-        row = (event.user_id, event.enrolment_id, "654321")
-        return Addition([Statement("insert into totp values (?, ?, ?)", row)])
+SETTINGS = {"protect-an-account.md": 'plugins = ["password", "recovery", "totp"]'}
+"""Of pages that have plugins of their own."""
 
 
 @pytest.mark.parametrize("page", sorted({b.page.name for b in ALL if b.language == "http"}))
 async def test_requests_of_a_page(tmp_path: Path, page: str) -> None:
     """Every request of a page gets the answer that stands below it."""
-    settings = 'plugins = ["password", "totp"]'
-    async with serving(tmp_path, settings, plugins={"totp": TotpPlugin}) as server:
+    settings = SETTINGS.get(page, 'plugins = ["password", "totp"]')
+    async with serving(tmp_path, settings) as server:
         exchange = Exchange(server)
         for block in of(page):
             if block.language == "http":
@@ -96,18 +75,22 @@ READMES = [page for page in PAGES if page.parent.parent.name == "plugins"]
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.parent.name)
 def test_requests_of_a_plugin(page: Path) -> None:
-    """Every `curl` of a plugin's page works, in order, with the tokens of the newest answer."""
+    """Every `curl` of a plugin's page works, in order, with what the newest answers had."""
+    known = {"ACCESS_TOKEN": "access_token", "REFRESH_TOKEN": "refresh_token", "ID": "id"}
     with short_folder() as folder:
         terminal = laid_out(folder, "8100")
-        tokens: dict[str, str] = {}
+        variables: dict[str, str] = {}
+        app: App | None = None
         with terminal.stack:
             terminal.start(".venv/bin/picoauth serve", "/auth/login")
             for block in blocks(page):
                 if block.language == "sh" and not ignored(block):
                     for command in re.findall(r"curl (?:\\\n|.)+", block.text):
-                        answer = terminal.curl(command, **tokens)
-                        known = {"ACCESS_TOKEN": "access_token", "REFRESH_TOKEN": "refresh_token"}
-                        tokens |= {n: answer[m] for n, m in known.items() if m in answer}
+                        shown = {"CODE": app.code()} if app and "$CODE" in command else {}
+                        answer = terminal.curl(command, **variables, **shown)
+                        variables |= {n: answer[m] for n, m in known.items() if m in answer}
+                        if "secret" in answer:
+                            app = App(base64.b32decode(answer["secret"]), Clock(time.time()))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +232,7 @@ def test_project_of_the_testing_page(pytester: pytest.Pytester) -> None:
     """The files on the page are a project whose tests pass, without a warning."""
     text = (DOCS / "testing.md").read_text(encoding="utf-8")
     files = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", text, re.DOTALL)
-    assert 8 == len(files) == text.count("```python")
+    assert 9 == len(files) == text.count("```python")
     pytester.makepyfile(**dict(files))
     options = ("asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function")
     arguments = [argument for option in options for argument in ("-o", option)]
@@ -263,3 +246,29 @@ def test_testing_page_names_the_kit() -> None:
     text = (DOCS / "testing.md").read_text(encoding="utf-8")
     names = [*testing.__all__, *contracts.__all__, *vars(Authenticator())]
     assert [name for name in names if name not in text] == []
+
+
+async def test_plugin_of_the_mail_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package on the page invites someone, by a mail of its templates, a minute apart."""
+    for block in blocks(DOCS / "mail.md"):
+        head, _, text = block.text.partition("\n")
+        if head.startswith("# picoauth_invite/"):
+            path = tmp_path / head.removeprefix("# ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins = {
+        "invite": import_module("picoauth_invite").InvitePlugin,
+        "captured-mail": testing.MailPlugin,
+    }
+    settings = 'plugins = ["password", "captured-mail", "invite"]'
+    async with serving(tmp_path, settings, plugins=plugins) as server:
+        await server.register("ann")
+        token = (await server.login("ann"))["access_token"]
+        for status in (200, 429):
+            answer = await server.post("/invite", {"email": "bob@example.com"}, token=token)
+            assert status == answer.status_code, answer.text
+        [message] = await testing.delivered(server)
+    assert ("bob@example.com", "ann invites you") == (message.to, message.subject)
+    link = "http://127.0.0.1:8100/join"
+    assert f"Hello,\n\nann invites you. Join here: {link}\n" == message.text

@@ -24,6 +24,7 @@ from picoauth.checks import plain
 from picoauth.clockchecked import synchronised
 from picoauth.discovery import Found
 from picoauth.doctor import Finding, examine, failing, ranked, text
+from picoauth.secrets import Secrets
 from picoauth.testing import offer
 from tests.factors import PLUGINS
 from tests.proxying import running
@@ -833,6 +834,20 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     } == await home.problems()
     home.execute("delete from signing_keys")
     await home.start()
+    old = (tmp_path / "picoauth.secret").read_bytes().strip()
+    root = Secrets([old], os.urandom).roots[0].id
+    home.execute(
+        "insert into outbox values ('1', 'post', '', x'{0}00', {1}, {1}, {1}, 0, 0, null, null)".format(
+            root, int(time.time())
+        )
+    )
+    assert {
+        "secrets": advice(
+            "`secret` lists an older root secret that messages are sealed with (1): "
+            "keep it listed until they have left the outbox.",
+        )
+    } == await home.problems()
+    home.execute("update outbox set sealed = null")
     assert {
         "secrets": advice(
             "`secret` lists an older root secret that no signing key is sealed with: where no "

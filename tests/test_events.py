@@ -26,8 +26,10 @@ from picoauth import (
     Statement,
     UserChanged,
     UserDeleted,
+    UserEnabled,
     UserRegistered,
     hookimpl,
+    identifier,
 )
 from picoauth.delivery import line
 from picoauth.keyring import Keyring
@@ -88,13 +90,48 @@ Journey = Callable[[Server], Awaitable[dict[str, Any]]]
 
 
 async def registered(server: Server) -> dict[str, Any]:
-    return {"user_id": (await join(server, "bob")).id}
+    user = await join(server, "bob")
+    return {
+        "user_id": user.id,
+        "factors": ("pin",),
+        "identifiers": await server.auth.users.identifiers(user.id),
+        "locale": None,
+    }
 
 
 async def changed(server: Server) -> dict[str, Any]:
     ann = await user_id(server)
     await server.auth.accounts.change(ann, {"username": "anna", "name": "A"}, CALLER)
     return {"user_id": ann, "fields": ("name", "username")}
+
+
+ADDRESS = identifier("email", "ann@example.com", verified=False)
+
+
+async def added(server: Server) -> dict[str, Any]:
+    ann = await server.auth.users.require(await user_id(server))
+    await server.auth.identities.add(ann, ADDRESS, [], CALLER)
+    return {"user_id": ann.id, "kind": "email"}
+
+
+async def verified(server: Server) -> dict[str, Any]:
+    told = await added(server)
+    ann = await server.auth.users.require(await user_id(server))
+    await server.auth.identities.verify(ann, ADDRESS, [], CALLER)
+    return {**told, "replaced": False}
+
+
+async def restored(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.accounts.restore(ann, ADDRESS, [], CALLER)
+    return {"user_id": ann, "kind": "email"}
+
+
+async def taken_away(server: Server) -> dict[str, Any]:
+    told, found = await added(server), await session(server)
+    ann = await server.auth.users.require(found.user_id)
+    await server.auth.identities.remove(ann, [ADDRESS], [], CALLER, session_id=found.id)
+    return told
 
 
 async def disabled(server: Server) -> dict[str, Any]:
@@ -206,9 +243,21 @@ async def key_retired(server: Server) -> dict[str, Any]:
     return {"user_id": None, "key_id": key_id}
 
 
+async def dropped(server: Server) -> dict[str, Any]:
+    queuing = server.auth.outbox.queuing("mail", "m1", b"{}", about="x/y", expires_at=0)
+    await server.auth.database.write(queuing)
+    await server.auth.outbox.flush()
+    why = "it came too late"
+    return {"user_id": None, "message_id": "m1", "kind": "mail", "about": "x/y", "why": why}
+
+
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
+    "IdentifierAdded": added,
+    "IdentifierVerified": verified,
+    "IdentifierRestored": restored,
+    "IdentifierRemoved": taken_away,
     "UserDisabled": disabled,
     "UserEnabled": enabled,
     "UserDeleted": deleted,
@@ -224,9 +273,10 @@ JOURNEYS: dict[str, Journey] = {
     "FactorRemoved": removed,
     "SigningKeyAdded": key_added,
     "SigningKeyRetired": key_retired,
+    "MessageDropped": dropped,
     "AccessRefused": refused,
 }
-LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired")
+LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired", "MessageDropped")
 """What is done here without a request."""
 TOLD_ALONE = ("AccessRefused",)
 """Nothing is changed with these, so there is no write that they could join."""
@@ -466,14 +516,14 @@ async def test_settle_waits(server: Server) -> None:
 
 def test_log_line() -> None:
     """A line has the event, the time in UTC, and whatever is known, in one order."""
-    event = UserRegistered(at=NOW, user_id="u1", caller=CALLER)
+    event = UserRegistered(at=NOW, user_id="u1", factors=("pin",), caller=CALLER)
     expected = (
         '{"event": "UserRegistered", "time": "2027-01-15T08:00:00+00:00", "user_id": "u1", '
-        '"address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
+        '"factors": ["pin"], "address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
     )
     assert expected == line(event)
-    nobody = '{"event": "UserRegistered", "time": "1970-01-01T00:00:00+00:00"}'
-    assert nobody == line(UserRegistered(at=0, user_id=None))
+    nobody = '{"event": "UserEnabled", "time": "1970-01-01T00:00:00+00:00"}'
+    assert nobody == line(UserEnabled(at=0, user_id=None))
 
 
 ESCAPES = '\r\n\t\0\x1b[31m\x7f\u2028\u202e\ud800"\\{}'
@@ -496,6 +546,17 @@ def test_log_line_is_short() -> None:
     found = json.loads(line(event))
     assert [200, 200, 200] == [len(found[name]) for name in ("user_id", "address", "user_agent")]
     assert ["f" * 200] == found["fields"]
+
+
+def test_what_is_for_plugins_alone() -> None:
+    """Addresses and languages of a registration are in no line, and in no `repr`."""
+    caller = Caller(languages="de-CH, tlh")
+    event = UserRegistered(
+        at=NOW, user_id="u1", identifiers=[ADDRESS], locale="xx-canary", caller=caller
+    )
+    for text in (line(event), repr(event)):
+        assert "u1" in text
+        assert [] == [canary for canary in ("ann@", "xx-canary", "tlh") if canary in text]
 
 
 async def test_name_that_is_nobodys_is_hashed(server: Server) -> None:

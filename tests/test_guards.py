@@ -17,12 +17,14 @@ import picoauth
 import picoauth.testing
 from picoauth import Application, Auth, Event, Plugin, parse, problems
 from picoauth.cli import LATER, Cli, cli
+from picoauth.discovery import installed
 from picoauth.errors import Problem
 from picoauth.phrases import summary
 from picoauth.plugins import specs
 from picoauth.routes import AnyRoute
 from picoauth.samples import sample
 from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
+from picoauth.testing import MailPlugin, authenticator, offer
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -128,12 +130,15 @@ def test_kernel_imports_no_plugin() -> None:
 )
 def test_plugins_import_public_names(path: Path) -> None:
     """First-party plugins import only what third parties may."""
-    modules = {"picoauth": picoauth, "picoauth.testing": picoauth.testing}
-    allowed = modules if path.name == "testing.py" else {"picoauth": picoauth}
+    kit = {
+        "picoauth.testing": picoauth.testing.__all__,
+        authenticator.__name__: vars(authenticator),
+    }
+    allowed = {"picoauth": picoauth.__all__, **(kit if path.name == "testing.py" else {})}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "picoauth":
             assert node.module in allowed
-            names = allowed[node.module].__all__
+            names = allowed[node.module]
             assert [a.name for a in node.names if a.name not in names] == []
 
 
@@ -160,6 +165,7 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "sets",
     "where",
     "which",
+    "', '.join('?' * len(names))",
     "', '.join('?' * len(retired))",
     "', '.join('?' * 17)",
 }
@@ -222,9 +228,15 @@ def test_routes_are_described(tmp_path: Path) -> None:
     folders = [path for path in ROOT.glob("plugins/*") if (path / "tests").is_dir()]
     plugins = [one for one in folders if "picoauth.v1" in (one / "pyproject.toml").read_text()]
     names = [path.name.removeprefix("picoauth-") for path in plugins]
-    names = [name for name in names if not name.startswith("session-")]  # which have no routes
-    needed = 'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]'
-    app = Application(Auth(parse(f"plugins = {json.dumps(names)}\n{needed}", tmp_path)))
+    slots = ("session-", "mail-", "smtp")  # which have no routes
+    names = [name for name in names if not name.startswith(slots)]
+    needed = (
+        'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]\n'
+        "[email]\nrequire_verified = true\n"
+    )
+    settings = f"plugins = {json.dumps([*names, 'captured-mail'])}\n{needed}"
+    found = [*installed(), offer("captured-mail", MailPlugin)]
+    app = Application(Auth(parse(settings, tmp_path), found=found))
     assert {"picoauth", *names} == {owner for owner, _ in app.description.routes}
     for _, route in app.description.routes:
         name = f"{route.method} {route.path}"

@@ -133,6 +133,9 @@ async def test_hook_sessions(tmp_path: Path) -> None:
         assert {} == known
 
 
+HELLO = Message(id="1", to="ann@example.com", subject="Hello", text="You are in.", expires_at=0)
+
+
 class Drawer:
     """Mail that nobody sends."""
 
@@ -160,7 +163,7 @@ class GreetingPlugin(Plugin[NoSettings]):
     async def on(self, event: Event) -> None:
         mailer = self.auth.mailer
         if isinstance(event, UserRegistered) and mailer is not None:
-            await mailer.send(Message("ann@example.com", "Hello", "You are in."))
+            await mailer.send(HELLO)
 
 
 async def test_hook_mailer(tmp_path: Path) -> None:
@@ -170,7 +173,7 @@ async def test_hook_mailer(tmp_path: Path) -> None:
         await server.auth.events.settle()
         drawer = server.auth.mailer
         assert isinstance(drawer, Drawer)
-        assert [Message("ann@example.com", "Hello", "You are in.")] == drawer.messages
+        assert [HELLO] == drawer.messages
 
 
 class ByAddress:
@@ -603,7 +606,7 @@ async def test_hook_on(tmp_path: Path) -> None:
     async with running(tmp_path, {"noting": noting(log, done)}) as server:
         await logged_in(server)
         await asyncio.wait_for(done.wait(), 30)
-    assert ["UserRegistered", "LoginCompleted"] == log
+    assert ["SigningKeyAdded", "UserRegistered", "LoginCompleted"] == log
 
 
 class AlbumPlugin(Plugin[NoSettings]):

@@ -68,6 +68,20 @@ async def test_one_factor_is_enough_without_a_second(server: Server) -> None:
         assert (["pin"], server.auth.now()) == (got["amr"], got["auth_time"])
 
 
+async def test_factor_whose_name_has_a_text(tmp_path: Path) -> None:
+    """It is the one, whichever is listed first; and the example is of one that can be typed."""
+    settings = 'plugins = ["key", "password", "pin"]'
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        await join(server)
+        assert 200 == (await step(server, **PIN)).status_code
+        assert (400, "invalid_body") == code_of(await step(server, username="ann"))  # a key's
+        assert (401, "proof_refused") == code_of(
+            await step(server, pin={"pin": "1234"})
+        )  # nobody's
+        [login] = [r.route for r in server.app.routes if r.route.path == "/auth/login"]
+        assert "password" in login.example
+
+
 async def test_second_factor_is_asked(server: Server) -> None:
     """With a second factor the first answers 401, a flow, and what would help."""
     await enrol(server, "111111")
@@ -141,19 +155,19 @@ async def test_session_notes_where_it_came_from(server: Server) -> None:
 
 
 async def test_next_lists_exactly_what_helps(server: Server) -> None:
-    """`next` names what the user has and what completes, in the operator's order."""
+    """`next` names what the user has and what completes, emergencies last."""
     token = (await enrol(server, "999999", table="spare"))["access_token"]
     token = (await server.post("/key/enrol", token=token)).json()["access_token"]
-    assert ["spare", "key"] == (await step(server, **PIN)).json()["next"]
+    assert ["key", "spare"] == (await step(server, **PIN)).json()["next"]
     await server.post("/code/enrol", {"code": "111111"}, token=token)
-    assert ["code", "spare", "key"] == (await step(server, **PIN)).json()["next"]
+    assert ["code", "key", "spare"] == (await step(server, **PIN)).json()["next"]
     by_key = await step(server, await begin(server, "key"), factor="key", owner="ann")
     assert ["pin", "code", "spare"] == by_key.json()["next"]
     flow = await begin(server, "link", to="ann")
     by_link = await step(server, flow, factor="link", clicked=True)
-    assert ["code", "spare", "key"] == by_link.json()["next"]
+    assert ["code", "key", "spare"] == by_link.json()["next"]
     both = await step(server, by_link.json()["flow"], pin="1234")
-    assert ((401, "more_needed"), ["code", "spare", "key"]) == (code_of(both), both.json()["next"])
+    assert ((401, "more_needed"), ["code", "key", "spare"]) == (code_of(both), both.json()["next"])
 
 
 async def test_unconfirmed_factor_does_not_count(server: Server) -> None:

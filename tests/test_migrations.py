@@ -265,7 +265,7 @@ def test_kernel_keeps_its_own_rule() -> None:
     """The kernel's tables are all named, and what refers to a user goes with it."""
     made = {sql.split()[2] for sql in KERNEL if sql.split()[1] == "table"}
     assert set() == made - TABLES
-    assert {"migrations", "outbox"} == TABLES - made
+    assert {"migrations"} == TABLES - made
     assert [] == [wrong for sql in KERNEL if (wrong := holding(sql))]
 
 

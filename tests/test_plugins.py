@@ -98,8 +98,8 @@ def test_missing(tmp_path: Path) -> None:
     """A plugin that is not installed is told with the command that installs it, or the near one."""
     assert [
         'plugins: pasword is not installed, did you mean "password"?',
-        "plugins: totp is not installed: run `pip install picoauth-totp`.",
-    ] == problems(tmp_path, ["pasword", "totp"])
+        "plugins: push is not installed: run `pip install picoauth-push`.",
+    ] == problems(tmp_path, ["pasword", "push"])
 
 
 def test_two_distributions(distributions: Distributions, tmp_path: Path) -> None:
@@ -362,16 +362,16 @@ class Unreadable:
 
 def test_settings_of_a_plugin(tmp_path: Path) -> None:
     """Mistakes in a plugin's table are the operator's to mend; a wrong type is its authors'."""
-    assert ["[mail].port: is missing."] == misfits(tmp_path, mail=made(Plugin[Port]))
-    failing = "plugin mail (picoauth-mail 0.1.0) has settings that cannot be read "
+    assert ["[post].port: is missing."] == misfits(tmp_path, post=made(Plugin[Port]))
+    failing = "plugin post (picoauth-post 0.1.0) has settings that cannot be read "
     assert [
         f"{failing}(TypeError: list[str] is no type that a setting or a body can have): {TELL}."
-    ] == misfits(tmp_path, "[mail]\nport = []", mail=made(Plugin[Unreadable]))
+    ] == misfits(tmp_path, "[post]\nport = []", post=made(Plugin[Unreadable]))
     assert [f"{failing}(TypeError: <class 'int'> is no dataclass): {TELL}."] == misfits(
-        tmp_path, mail=made(Plugin[int])
+        tmp_path, post=made(Plugin[int])
     )
     assert [f"{failing}(TypeError: ForwardRef('Port') is no dataclass): {TELL}."] == misfits(
-        tmp_path, mail=made(Plugin["Port"])
+        tmp_path, post=made(Plugin["Port"])
     )
 
 
@@ -382,17 +382,17 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         raise AssertionError("was made")
 
     kinds = {
-        "mail": made(Plugin[Port], __init__=never),
+        "post": made(Plugin[Port], __init__=never),
         "odd": made(routes=lambda _: (), __init__=never),
         "needy": made(requires=["sms"], __init__=never),
         "fine": made(__init__=never),
     }
     assert [
-        "plugins: totp is not installed: run `pip install picoauth-totp`.",
+        "plugins: push is not installed: run `pip install picoauth-push`.",
         "plugin needy (picoauth-needy 0.1.0) requires sms: add it to `plugins`.",
         "plugin odd (picoauth-odd 0.1.0) overrides routes without @hookimpl: mark it, or rename it.",
-        "[mail].port: must be a whole number.",
-    ] == problems(tmp_path, ["totp", *kinds], "[mail]\nport = 'x'", offers(kinds))
+        "[post].port: must be a whole number.",
+    ] == problems(tmp_path, ["push", *kinds], "[post]\nport = 'x'", offers(kinds))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from picoauth.discovery import Found, installed
 from picoauth.template import asks, block, first, short, template
 from picoauth.testing import offer
 from tests.distributions import PLUGIN, Distributions, distributing
+from tests.firstparty import LISTED
 
 HERE = Path("/srv/picoauth")
 COMMENTED = re.compile(r"^# (\w+ = [^#\n]*)$", re.MULTILINE)
@@ -52,14 +53,14 @@ def distributions(tmp_path: Path) -> Iterator[Distributions]:
 
 
 def plugins(*names: str) -> list[Found]:
-    kinds = {"mail": MailPlugin, "bare": BarePlugin}
+    kinds = {"post": MailPlugin, "bare": BarePlugin}
     return [offer(name, kinds[name]) for name in names]
 
 
 def test_block_of_a_plugin() -> None:
     """Each setting with what it means and its default; what is needed or unset is marked."""
-    assert block(offer("mail", MailPlugin)) == (
-        "\n[mail]\n"
+    assert block(offer("post", MailPlugin)) == (
+        "\n[post]\n"
         '\n# Where it is, in the world.\n# host = "…"  # needed\n'
         "\n# Its port.\n# port = 25\n"
         "\n# Whether it is private.\n# tls = true\n"
@@ -108,11 +109,11 @@ def test_a_default_that_is_not_the_real_one_is_noticed() -> None:
 
 def test_defaults_of_a_plugin_are_the_real_ones() -> None:
     """Texts, paths, lists and tables are written as TOML reads them."""
-    text = template(plugins("mail")).replace('# host = "…"', 'host = "x"')
+    text = template(plugins("post")).replace('# host = "…"', 'host = "x"')
     before, after = parse(text, HERE), parse(COMMENTED.sub(r"\1", text), HERE)
     expected = Settings("x", spool=HERE / "spool")
-    assert expected == table(after, "mail", Settings)
-    assert Settings("x") == table(before, "mail", Settings)
+    assert expected == table(after, "post", Settings)
+    assert Settings("x") == table(before, "post", Settings)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,21 @@ def test_defaults_of_a_plugin_are_the_real_ones() -> None:
 def test_short(seconds: int, expected: str) -> None:
     """The largest unit that divides it."""
     assert expected == short(seconds)
+
+
+def test_first_lists_what_its_slots_allow(
+    distributions: Distributions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that needs a mailer is in where a mailer is; one whose slot nobody fills is not."""
+    for name, slot in (("lonely", "nonsense"), ("content", "sessions")):
+        source = PLUGIN.replace("    pass", f"    needs = ['{slot}']")
+        distributions.add(name, name, source)
+    _, names, problems = first()
+    assert (sorted(["content", *LISTED]), []) == (list(names), problems)
+    known = [found for found in installed() if found.origin.name != "mail-console"]
+    monkeypatch.setattr("picoauth.template.installed", lambda: known)
+    _, names, _ = first()
+    assert sorted({"content", *LISTED} - {"email", "mail-console"}) == list(names)
 
 
 def test_first_leaves_out_what_does_not_work(distributions: Distributions) -> None:
@@ -133,8 +149,8 @@ def test_first_leaves_out_what_does_not_work(distributions: Distributions) -> No
     distributions.add("two", "twice")
     distributions.add("unread", "unread", PLUGIN.replace("[NoSettings]", "[int]"))
     text, names, problems = first()
-    assert ["good", "password"] == list(names)
-    assert ("good", "password") == parse(text, HERE).plugins
+    assert sorted(["good", *LISTED]) == list(names)
+    assert tuple(names) == parse(text, HERE).plugins
     assert sorted(problems) == [
         (
             "plugin Odd Name (odd-name 1.0) cannot be listed: "
