@@ -25,10 +25,6 @@ Answering = Callable[[Session], Awaitable[Mapping[str, Any]]]
 """What a client is to get for a session once it is changed."""
 
 
-async def nothing(_: Session) -> Mapping[str, Any]:
-    return {}
-
-
 class Credentials:
     """What users do to their factors, each in the name of one of their sessions."""
 
@@ -41,7 +37,7 @@ class Credentials:
         change: Callable[[Session], Session],
         event: Event,
         statements: Sequence[Statement],
-        answering: Answering = nothing,
+        answering: Answering,
     ) -> tuple[Session, dict[str, Any]]:
         """Write a changed session with its reason; again where a refresh came between.
 

@@ -22,8 +22,9 @@ class Proof:
     """Someone proved to be `user`, whose epoch was read no later than the credential.
 
     `statements` join the write of this step (a spent code, a counter): where one of them
-    misses its `rows`, the proof is refused. `events` are what happened by it: committed in
-    that write, and told after it. `complete` needs no further factor.
+    misses its `rows`, the proof is refused. So it is where `enrolment_id` is not one that the
+    user has confirmed. `events` are what happened by it: committed in that write, and told
+    after it. `complete` needs no further factor.
     """
 
     user: User

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
@@ -106,15 +107,15 @@ class Logins:
             amr = tuple(dict.fromkeys([*current.amr, *methods(flow)]))
             return replace(current, auth_time=now, second_at=second, amr=amr)
 
-        statements = proven.writes(None)
+        answering = partial(self.auth.grants.access, proven.user)
         try:
-            current, replies = await self.auth.credentials.change_session(
-                session.id, changed, event, statements
+            _, answer = await self.auth.credentials.change_session(
+                session.id, changed, event, proven.writes(None), answering
             )
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
         self.flows.tell(proven.accepted)
-        return {**await self.auth.grants.access(proven.user, current), **replies}
+        return answer
 
     async def prove(self, step: Step) -> Proven:
         """Take every payload of the request. Raises AuthError where proofs are missing or wrong."""

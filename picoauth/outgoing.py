@@ -9,5 +9,10 @@ COOKIES: ContextVar[list[str]] = ContextVar("COOKIES")
 
 
 def set_cookie(value: str) -> None:
-    """Let the answer to this request set a cookie; where there is no request, nothing happens."""
-    COOKIES.get([]).append(value)
+    """Let the answer to this request set a cookie; where there is no request, nothing happens.
+
+    The last one of a name stands: an answer has but one of each (RFC 6265bis, section 4.1.1).
+    """
+    cookies, name = COOKIES.get([]), value.partition("=")[0]
+    cookies[:] = [cookie for cookie in cookies if cookie.partition("=")[0] != name]
+    cookies.append(value)

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 ROUTE = "/auth/login"
-USED = "update enrolments set last_used_at = ? where id = ?"
+# An enrolment that is not in force, or not the user's, proves nothing, whatever its plugin says.
+USED = """
+    update enrolments set last_used_at = ?
+     where id = ? and user_id = ? and confirmed_at is not null
+"""
 
 
 class Proving:
@@ -94,8 +98,9 @@ class Proving:
     def accepted(self, flow: Flow, name: str, proof: Proof) -> Accepted:
         """What a proof writes: its own statements, last use, failures forgiven, and its events."""
         forgiven = self.auth.limiter.succeeded(Attempt(ROUTE, None, proof.user.id, name))
-        used = Statement(USED, (self.auth.now(), proof.enrolment_id))
-        effects = [*proof.statements, *([used] if proof.enrolment_id else []), *forgiven]
+        args = (self.auth.now(), proof.enrolment_id, proof.user.id)
+        used = [Statement(USED, args, rows=1)] if proof.enrolment_id else []
+        effects = [*used, *proof.statements, *forgiven]  # which may take the enrolment away
         events = [self.auth.events.prepared(event) for event in proof.events]
         recorded = [statement for prepared in events for statement in prepared.statements]
         return Accepted(flow, name, [*effects, *recorded], events)

@@ -35,9 +35,12 @@ class Sufficiency:
         if any(done.complete for done in flow.done):
             return True
         names = set(flow.factors)
-        # A session that proves itself afresh has had its login: one good factor will do.
-        several = len(names) > 1 or flow.session_id is not None
-        return bool(names) and ((several and self.seconds(names)) or not self.demands(enrolments))
+        if self.demands(enrolments):
+            # A session that proves itself afresh has had its login: one good factor will do.
+            several = len(names) > 1 or flow.session_id is not None
+            return several and self.seconds(names)
+        # Recovery codes alone are no login, and prove no session afresh.
+        return any(self.factors[name].starts for name in names)
 
     async def possible(self, enrolments: Sequence[Enrolment]) -> bool:
         """Whether these begin a login, and are enough for it."""

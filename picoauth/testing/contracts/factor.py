@@ -288,10 +288,12 @@ class Bench:
         return await step.send({} if payload == right else payload)  # the odd one may be right
 
     async def remove(self, someone: Someone) -> None:
-        """Take the factor from the user, as the kernel's route does."""
-        where = "where user_id = ? and factor = ?"
+        """Take the credential from the user. The kernel's row comes back, which would refuse too."""
+        users, where = self.server.auth.users, "where user_id = ? and factor = ?"
+        held = [e for e in await users.enrolments(someone.user.id) if e.factor == self.factor]
         await self.server.auth.database.write(
             Statement(f"delete from enrolments {where}", (someone.user.id, self.factor), rows=1),
+            *(users.enrolling(enrolment) for enrolment in held),
             Statement("update users set epoch = epoch + 1 where id = ?", (someone.user.id,)),
         )
 
