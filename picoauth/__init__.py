@@ -61,6 +61,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
+from picoauth.secrets import Place
 from picoauth.sessions import Session, SessionStore
 from picoauth.settings import Config, Secret
 from picoauth.shapes import Seconds, described
@@ -114,6 +115,7 @@ __all__ = [
     "MessageDropped",
     "NoSettings",
     "Payload",
+    "Place",
     "Plugin",
     "Problem",
     "Proof",

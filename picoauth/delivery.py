@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -26,6 +26,23 @@ Recorder = Callable[[Event], Addition | None]
 Listener = Callable[[Event], Awaitable[None]]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An event about to be committed: its line in the log, and what plugins add to the write."""
+
+    event: Event
+    text: str
+    added: Mapping[str, Addition]
+
+    @property
+    def statements(self) -> list[Statement]:
+        return [each for addition in self.added.values() for each in addition.statements]
+
+    @property
+    def replies(self) -> dict[str, Any]:
+        return {n: one.reply for n, one in self.added.items() if one.reply is not None}
+
+
 class Events:
     """Commits changes with their events, and tells plugins afterwards."""
 
@@ -38,15 +55,18 @@ class Events:
     async def commit(self, event: Event, *statements: Statement) -> dict[str, Any]:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
-        Whatever can fail about the event does so before the write. Raises Conflict, its
-        index counting in `statements`, and Unavailable.
+        Raises Conflict, its index counting in `statements`, and Unavailable.
         """
-        text, added = line(event), self.recorded(event)
-        more = [statement for addition in added.values() for statement in addition.statements]
-        if statements or more:
-            await self.database.write(*statements, *more)
-        self.tell(event, text)
-        return {n: addition.reply for n, addition in added.items() if addition.reply is not None}
+        prepared = self.prepared(event)
+        writes = [*statements, *prepared.statements]
+        if writes:
+            await self.database.write(*writes)
+        self.tell(prepared)
+        return prepared.replies
+
+    def prepared(self, event: Event) -> Prepared:
+        """Whatever can fail about an event does so here, before the write."""
+        return Prepared(event, line(event), self.recorded(event))
 
     def recorded(self, event: Event) -> dict[str, Addition]:
         """What plugins add to the write; one that fails undoes it, since it may be an audit."""
@@ -62,12 +82,13 @@ class Events:
 
     def deliver(self, event: Event) -> None:
         """Tell what happened where nothing was written."""
-        self.tell(event, line(event))
+        self.tell(Prepared(event, line(event), {}))
 
-    def tell(self, event: Event, text: str) -> None:
-        log.info("%s", text)
+    def tell(self, prepared: Prepared) -> None:
+        """To the log and to every `on`, once the write is committed."""
+        log.info("%s", prepared.text)
         for name, listener in self.listeners.items():
-            task = asyncio.create_task(self.ask(name, listener, event))
+            task = asyncio.create_task(self.ask(name, listener, prepared.event))
             self.deliveries.add(task)
             task.add_done_callback(self.deliveries.discard)
 

@@ -29,7 +29,9 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class UserRegistered(Event):
-    """A user was made."""
+    """A user was made, who has these factors from the start."""
+
+    factors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

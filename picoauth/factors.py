@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from picoauth.database import Statement
 from picoauth.errors import Problem
-from picoauth.events import Caller
+from picoauth.events import Caller, Event
 from picoauth.problems import PROOF_REFUSED
 from picoauth.users import Enrolment, User
 
@@ -22,7 +22,8 @@ class Proof:
     """Someone proved to be `user`, whose epoch was read no later than the credential.
 
     `statements` join the write of this step (a spent code, a counter): where one of them
-    misses its `rows`, the proof is refused. `complete` needs no further factor.
+    misses its `rows`, the proof is refused. `events` are what happened by it: committed in
+    that write, and told after it. `complete` needs no further factor.
     """
 
     user: User
@@ -30,6 +31,7 @@ class Proof:
     complete: bool = False
     enrolment_id: str | None = None
     statements: Sequence[Statement] = ()
+    events: Sequence[Event] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from picoauth.database import Statement
+from picoauth.delivery import Prepared
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
 from picoauth.events import Caller
 from picoauth.factors import Factor, Payload, Proof
@@ -78,11 +79,15 @@ class Flow:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A proof of this request that is not written yet: the flow before it, and what it writes."""
+    """A proof of this request that is not written yet: the flow before it, and what it writes.
+
+    The statements are those of the events, too.
+    """
 
     before: Flow
     factor: str
     statements: Sequence[Statement]
+    events: Sequence[Prepared]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +152,14 @@ class Flows:
             await self.auth.database.write(*written(accepted), issuing)
         except Conflict as conflict:
             raise await self.spent(flow, accepted, conflict.index) from conflict
+        self.tell(accepted)
         return secret
+
+    def tell(self, accepted: Sequence[Accepted]) -> None:
+        """Tell what happened by proofs, once what they write is committed."""
+        for proof in accepted:
+            for prepared in proof.events:
+                self.auth.events.tell(prepared)
 
     async def again(
         self, flow: Flow, refusal: AuthError | Unavailable, accepted: Sequence[Accepted] = ()

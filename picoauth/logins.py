@@ -83,9 +83,11 @@ class Logins:
             raise
         second, writes = second_at(flow, self.rule), proven.writes(self.auth.now())
         try:
-            return await self.mint.login(login, second, *writes)
+            answer = await self.mint.login(login, second, *writes)
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
+        self.flows.tell(proven.accepted)
+        return answer
 
     async def stepup(self, step: Step, session: Session) -> dict[str, Any]:
         """Prove afresh, and answer a new access token of the same session."""
@@ -111,6 +113,7 @@ class Logins:
             )
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
+        self.flows.tell(proven.accepted)
         return {**await self.auth.grants.access(proven.user, current), **replies}
 
     async def prove(self, step: Step) -> Proven:

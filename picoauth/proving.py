@@ -55,8 +55,7 @@ class Proving:
         except AuthError as refusal:
             await self.failed(who, name, refusal, caller)
             raise
-        accepted = Accepted(flow, name, self.effects(name, proof))
-        return flow.proven(factor, proof, self.auth.now()), accepted
+        return flow.proven(factor, proof, self.auth.now()), self.accepted(flow, name, proof)
 
     async def throttle(self, name: str, who: Attemptee, caller: Caller) -> Attempt:
         """Raises AuthError (429) where the account was tried too often, before any costly work."""
@@ -92,8 +91,11 @@ class Proving:
         )
         await self.auth.events.commit(event)
 
-    def effects(self, name: str, proof: Proof) -> list[Statement]:
-        """What a proof writes: its own statements, last use, and failures forgiven."""
+    def accepted(self, flow: Flow, name: str, proof: Proof) -> Accepted:
+        """What a proof writes: its own statements, last use, failures forgiven, and its events."""
         forgiven = self.auth.limiter.succeeded(Attempt(ROUTE, None, proof.user.id, name))
         used = Statement(USED, (self.auth.now(), proof.enrolment_id))
-        return [*proof.statements, *([used] if proof.enrolment_id else []), *forgiven]
+        effects = [*proof.statements, *([used] if proof.enrolment_id else []), *forgiven]
+        events = [self.auth.events.prepared(event) for event in proof.events]
+        recorded = [statement for prepared in events for statement in prepared.statements]
+        return Accepted(flow, name, [*effects, *recorded], events)

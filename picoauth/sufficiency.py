@@ -51,10 +51,11 @@ class Sufficiency:
         return False
 
     def next(self, flow: Flow, enrolments: Sequence[Enrolment]) -> list[str]:
-        """Factors of the user that would complete the flow, in the operator's order."""
+        """Factors of the user that would complete the flow: in the operator's order, fallbacks last."""
         has = {e.factor for e in enrolments if e.confirmed_at is not None} - set(flow.factors)
         candidates = [name for name in self.factors if name in has]
-        return [name for name in candidates if self.complete(added(flow, name), enrolments)]
+        found = [name for name in candidates if self.complete(added(flow, name), enrolments)]
+        return sorted(found, key=lambda name: self.factors[name].fallback)
 
 
 def added(flow: Flow, name: str) -> Flow:

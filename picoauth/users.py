@@ -139,7 +139,12 @@ class Users:
         """
         await self.check_registration(draft)
         now = self.now()
-        event = UserRegistered(at=now, user_id=draft.user_id, caller=caller or Caller())
+        event = UserRegistered(
+            at=now,
+            user_id=draft.user_id,
+            factors=tuple(enrolment.factor for enrolment in enrolments),
+            caller=caller or Caller(),
+        )
         making = [
             self.making(draft, now),
             *(self.naming(draft.user_id, identifier, now) for identifier in draft.identifiers),

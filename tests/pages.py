@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from picoauth.config import parse
 from picoauth.discovery import imported, installed
 from picoauth.testing import Server
 from picoauth.testing.server import PASSWORD
+from picoauth_totp.testing import App
 from tests.processes import PATIENCE, free_port, running
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +35,8 @@ FENCE = re.compile(
 )
 ANY = "…"
 """Stands for whatever an answer has there."""
+WRONG = "000000"
+"""What an app does not show; any other six digits stand for what it does."""
 LATE = 1_000_000_000
 """Numbers from here on are times, of which no page can know the right one."""
 
@@ -185,11 +189,13 @@ class Terminal:
 class Exchange:
     """Requests and answers of a page, in order, asked of a running server.
 
-    `…` in a request is the newest value of that name in an answer.
+    `…` in a request is the newest value of that name in an answer; digits are those that the
+    authenticator app shows just then, which was enrolled last.
     """
 
     server: Server
     values: dict[str, Any] = field(default_factory=dict)
+    app: App | None = None
     answer: httpx.Response | None = None
 
     async def run(self, block: Block) -> None:
@@ -221,7 +227,12 @@ class Exchange:
         return path.replace(ANY, str(self.values.get("id", "")))
 
     def filled(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self.values[name] if v == ANY else v for name, v in body.items()}
+        return {name: self.value(name, value) for name, value in body.items()}
+
+    def value(self, name: str, shown: Any) -> Any:
+        if self.app and name in ("code", "totp"):
+            return self.app.wrong() if shown == WRONG else self.app.code()
+        return self.values[name] if shown == ANY else shown
 
     def compare(self, block: Block, status: int, headers: Mapping[str, str], body: str) -> None:
         answer = self.answer
@@ -233,6 +244,8 @@ class Exchange:
             found = answer.json()
             assert same(json.loads(body), found), f"{block}\n{answer.text}"
             self.values.update(found)
+            if "secret" in found:
+                self.app = App(base64.b32decode(found["secret"]), self.server.clock)
 
 
 def check_settings(block: Block, folder: Path) -> None:

@@ -25,6 +25,7 @@ from picoauth.cli import cli, main
 from picoauth.keymaterial import generate
 from picoauth.testing import Server
 from tests.distributions import Distributions, distributing
+from tests.firstparty import INSTALLED, LISTED
 from tests.plugs import TELL
 
 SCRIPT = str(Path(sys.executable).with_name("picoauth"))
@@ -168,8 +169,8 @@ def test_unknown_command_without_settings() -> None:
     [
         ("user", 'There is no command "user", did you mean "users"?'),
         ("passwd", 'There is no command "passwd", did you mean "password"?'),
-        ("totp", 'There is no command "totp".'),
-        ("--totp", "No such option '--totp'."),
+        ("sms", 'There is no command "sms".'),
+        ("--sms", "No such option '--sms'."),
     ],
 )
 def test_unknown_command(name: str, said: str) -> None:
@@ -286,10 +287,10 @@ def test_command_of_a_plugin_that_fails(
 def test_init(folder: Path) -> None:
     """It writes a file that a server takes, and says what comes next."""
     assert (
-        "Wrote picoauth.toml, with the plugins password.\nStart the server: picoauth serve\n"
+        f"Wrote picoauth.toml, with the plugins {', '.join(LISTED)}.\nStart the server: picoauth serve\n"
     ) == done("init")
     text = (folder / "picoauth.toml").read_text(encoding="utf-8")
-    assert ("password",) == parse(text, folder).plugins
+    assert LISTED == parse(text, folder).plugins
 
 
 def test_init_never_overwrites(settings: Path) -> None:
@@ -302,7 +303,7 @@ def test_init_never_overwrites(settings: Path) -> None:
 def test_init_of_another_file(folder: Path) -> None:
     """What comes next names the file, where it is not the usual one."""
     assert (
-        "Wrote my own.toml, with the plugins password.\n"
+        f"Wrote my own.toml, with the plugins {', '.join(LISTED)}.\n"
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
@@ -330,7 +331,7 @@ def test_init_leaves_out_what_is_broken(distributions: Distributions) -> None:
     """A broken plugin keeps nobody from starting, and is told."""
     distributions.add("broken", "broken", "1 / 0")
     result = picoauth("init")
-    assert (0, "Wrote picoauth.toml, with the plugins password.") == (
+    assert (0, f"Wrote picoauth.toml, with the plugins {', '.join(LISTED)}.") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )
@@ -380,10 +381,13 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
-        "forward-auth  picoauth-forward-auth 0.1.0  (installed, not listed)\n"
-        "other  picoauth-other 1.0  (installed, not listed)\n"
-        "session-memory  picoauth-session-memory 0.1.0  (installed, not listed)\n"
-        "session-redis  picoauth-session-redis 0.1.0  (installed, not listed)\n"
+        + "".join(
+            f"{name}  picoauth-{name} {version}  (installed, not listed)\n"
+            for name, version in sorted(
+                {**dict.fromkeys(INSTALLED, "0.1.0"), "other": "1.0"}.items()
+            )
+            if name != "password"
+        )
     ) == done("plugins")
 
 
@@ -413,7 +417,7 @@ def test_plugins_for_programs(settings: Path, distributions: Distributions) -> N
                 "routes": [],
                 "tables": [],
             }
-            for name in ("forward-auth", "password", "session-memory", "session-redis")
+            for name in INSTALLED
         ),
     ] == lines("plugins", "--json")
 

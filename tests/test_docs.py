@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import re
+import time
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from picoauth import (
-    Addition,
-    Event,
-    FactorConfirmed,
-    NoSettings,
-    Plugin,
-    Statement,
-    hookimpl,
-    testing,
-)
+from picoauth import NoSettings, Plugin, hookimpl, testing
 from picoauth.overrides import specs
-from picoauth.testing import contracts, serving
+from picoauth.testing import Clock, contracts, serving
 from picoauth.testing.authenticator import Authenticator
-from tests.factors import CodeFactor, CodePlugin
+from picoauth_totp.testing import App
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
 from tests.wire import short_folder
 
@@ -48,30 +41,11 @@ def ignored(block: Block) -> bool:
     return block.marked("not run") is not None or block.marked("run by") is not None
 
 
-class TotpFactor(CodeFactor):
-    """Six digits that work once, as those of an authenticator do."""
-
-    name: ClassVar[str] = "totp"
-
-
-class TotpPlugin(CodePlugin):
-    """The second factor of the pages: whoever enrols it knows the next codes, too."""
-
-    factor_type: ClassVar[type[CodeFactor]] = TotpFactor
-
-    @hookimpl
-    def record(self, event: Event) -> Addition | None:
-        if not isinstance(event, FactorConfirmed):
-            return None
-        row = (event.user_id, event.enrolment_id, "654321")
-        return Addition([Statement("insert into totp values (?, ?, ?)", row)])
-
-
 @pytest.mark.parametrize("page", sorted({b.page.name for b in ALL if b.language == "http"}))
 async def test_requests_of_a_page(tmp_path: Path, page: str) -> None:
     """Every request of a page gets the answer that stands below it."""
     settings = 'plugins = ["password", "totp"]'
-    async with serving(tmp_path, settings, plugins={"totp": TotpPlugin}) as server:
+    async with serving(tmp_path, settings) as server:
         exchange = Exchange(server)
         for block in of(page):
             if block.language == "http":
@@ -97,18 +71,22 @@ READMES = [page for page in PAGES if page.parent.parent.name == "plugins"]
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.parent.name)
 def test_requests_of_a_plugin(page: Path) -> None:
-    """Every `curl` of a plugin's page works, in order, with the tokens of the newest answer."""
+    """Every `curl` of a plugin's page works, in order, with what the newest answers had."""
+    known = {"ACCESS_TOKEN": "access_token", "REFRESH_TOKEN": "refresh_token", "ID": "id"}
     with short_folder() as folder:
         terminal = laid_out(folder, "8100")
-        tokens: dict[str, str] = {}
+        variables: dict[str, str] = {}
+        app: App | None = None
         with terminal.stack:
             terminal.start(".venv/bin/picoauth serve", "/auth/login")
             for block in blocks(page):
                 if block.language == "sh" and not ignored(block):
                     for command in re.findall(r"curl (?:\\\n|.)+", block.text):
-                        answer = terminal.curl(command, **tokens)
-                        known = {"ACCESS_TOKEN": "access_token", "REFRESH_TOKEN": "refresh_token"}
-                        tokens |= {n: answer[m] for n, m in known.items() if m in answer}
+                        shown = {"CODE": app.code()} if app and "$CODE" in command else {}
+                        answer = terminal.curl(command, **variables, **shown)
+                        variables |= {n: answer[m] for n, m in known.items() if m in answer}
+                        if "secret" in answer:
+                            app = App(base64.b32decode(answer["secret"]), Clock(time.time()))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from picoauth import (
     Statement,
     UserChanged,
     UserDeleted,
+    UserEnabled,
     UserRegistered,
     hookimpl,
 )
@@ -88,7 +89,7 @@ Journey = Callable[[Server], Awaitable[dict[str, Any]]]
 
 
 async def registered(server: Server) -> dict[str, Any]:
-    return {"user_id": (await join(server, "bob")).id}
+    return {"user_id": (await join(server, "bob")).id, "factors": ("pin",)}
 
 
 async def changed(server: Server) -> dict[str, Any]:
@@ -466,14 +467,14 @@ async def test_settle_waits(server: Server) -> None:
 
 def test_log_line() -> None:
     """A line has the event, the time in UTC, and whatever is known, in one order."""
-    event = UserRegistered(at=NOW, user_id="u1", caller=CALLER)
+    event = UserRegistered(at=NOW, user_id="u1", factors=("pin",), caller=CALLER)
     expected = (
         '{"event": "UserRegistered", "time": "2027-01-15T08:00:00+00:00", "user_id": "u1", '
-        '"address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
+        '"factors": ["pin"], "address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
     )
     assert expected == line(event)
-    nobody = '{"event": "UserRegistered", "time": "1970-01-01T00:00:00+00:00"}'
-    assert nobody == line(UserRegistered(at=0, user_id=None))
+    nobody = '{"event": "UserEnabled", "time": "1970-01-01T00:00:00+00:00"}'
+    assert nobody == line(UserEnabled(at=0, user_id=None))
 
 
 ESCAPES = '\r\n\t\0\x1b[31m\x7f\u2028\u202e\ud800"\\{}'

@@ -19,6 +19,7 @@ import pytest
 from picoauth.config import parse
 from picoauth.discovery import installed
 from picoauth.template import template
+from tests.firstparty import LISTED
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,7 +90,8 @@ def test_make_serve_and_the_printed_lines(clone: Path) -> None:
             rf"picoauth listens on unix:{clone}/picoauth\.sock and http://127\.0\.0\.1:\d+",
             lines[1],
         )
-        assert lines[2] == "plugins: password (picoauth-password 0.1.0)"
+        named = [f"{name} (picoauth-{name} 0.1.0)" for name in LISTED]
+        assert lines[2] == f"plugins: {', '.join(named)}"
         register, login = (line for line in lines if line.startswith("curl"))
         assert json.loads(shell(clone, register))["username"] == "ann"
         assert "access_token" in json.loads(shell(clone, login))

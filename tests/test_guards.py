@@ -160,6 +160,7 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "sets",
     "where",
     "which",
+    "', '.join('?' * len(names))",
     "', '.join('?' * len(retired))",
     "', '.join('?' * 17)",
 }

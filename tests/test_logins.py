@@ -141,19 +141,19 @@ async def test_session_notes_where_it_came_from(server: Server) -> None:
 
 
 async def test_next_lists_exactly_what_helps(server: Server) -> None:
-    """`next` names what the user has and what completes, in the operator's order."""
+    """`next` names what the user has and what completes, emergencies last."""
     token = (await enrol(server, "999999", table="spare"))["access_token"]
     token = (await server.post("/key/enrol", token=token)).json()["access_token"]
-    assert ["spare", "key"] == (await step(server, **PIN)).json()["next"]
+    assert ["key", "spare"] == (await step(server, **PIN)).json()["next"]
     await server.post("/code/enrol", {"code": "111111"}, token=token)
-    assert ["code", "spare", "key"] == (await step(server, **PIN)).json()["next"]
+    assert ["code", "key", "spare"] == (await step(server, **PIN)).json()["next"]
     by_key = await step(server, await begin(server, "key"), factor="key", owner="ann")
     assert ["pin", "code", "spare"] == by_key.json()["next"]
     flow = await begin(server, "link", to="ann")
     by_link = await step(server, flow, factor="link", clicked=True)
-    assert ["code", "spare", "key"] == by_link.json()["next"]
+    assert ["code", "key", "spare"] == by_link.json()["next"]
     both = await step(server, by_link.json()["flow"], pin="1234")
-    assert ((401, "more_needed"), ["code", "spare", "key"]) == (code_of(both), both.json()["next"])
+    assert ((401, "more_needed"), ["code", "key", "spare"]) == (code_of(both), both.json()["next"])
 
 
 async def test_unconfirmed_factor_does_not_count(server: Server) -> None:

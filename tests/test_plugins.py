@@ -98,8 +98,8 @@ def test_missing(tmp_path: Path) -> None:
     """A plugin that is not installed is told with the command that installs it, or the near one."""
     assert [
         'plugins: pasword is not installed, did you mean "password"?',
-        "plugins: totp is not installed: run `pip install picoauth-totp`.",
-    ] == problems(tmp_path, ["pasword", "totp"])
+        "plugins: push is not installed: run `pip install picoauth-push`.",
+    ] == problems(tmp_path, ["pasword", "push"])
 
 
 def test_two_distributions(distributions: Distributions, tmp_path: Path) -> None:
@@ -388,11 +388,11 @@ def test_every_mistake_at_once(tmp_path: Path) -> None:
         "fine": made(__init__=never),
     }
     assert [
-        "plugins: totp is not installed: run `pip install picoauth-totp`.",
+        "plugins: push is not installed: run `pip install picoauth-push`.",
         "plugin needy (picoauth-needy 0.1.0) requires sms: add it to `plugins`.",
         "plugin odd (picoauth-odd 0.1.0) overrides routes without @hookimpl: mark it, or rename it.",
         "[post].port: must be a whole number.",
-    ] == problems(tmp_path, ["totp", *kinds], "[post]\nport = 'x'", offers(kinds))
+    ] == problems(tmp_path, ["push", *kinds], "[post]\nport = 'x'", offers(kinds))
 
 
 @pytest.mark.parametrize(

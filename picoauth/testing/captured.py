@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar, overload
 
-from picoauth.delivery import Events
+from picoauth.delivery import Events, Prepared
 from picoauth.events import Event
 
 E = TypeVar("E", bound=Event)
@@ -24,9 +24,9 @@ class Captured(Sequence[Event]):
         self.heard: list[Event] = []
         tell = events.tell
 
-        def told(event: Event, text: str) -> None:
-            self.heard.append(event)
-            tell(event, text)
+        def told(prepared: Prepared) -> None:
+            self.heard.append(prepared.event)
+            tell(prepared)
 
         # A listener would hear of an event in a task of its own, some time after the answer.
         events.tell = told  # type: ignore[method-assign]
