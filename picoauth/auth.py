@@ -25,6 +25,7 @@ from picoauth.factors import Factor, by_name
 from picoauth.feed import Feed
 from picoauth.figures import Figure, Figures
 from picoauth.grants import Grants
+from picoauth.identities import Identities
 from picoauth.jobs import Jobs
 from picoauth.keys import Keys
 from picoauth.logins import Logins
@@ -86,6 +87,7 @@ class Auth:
         self.accounts = Accounts(self)
         self.credentials = Credentials(self)
         self.grants = Grants(self)
+        self.identities = Identities(self)
         self.cookies = Cookies(self)
         self.sites = Sites(self)
         self.proxies = Proxies.of(config)

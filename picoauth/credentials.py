@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from picoauth.changes import RISE, TRIES, ended, heed
 from picoauth.database import Statement
-from picoauth.errors import AuthError, Conflict, Denied
+from picoauth.errors import AuthError, Conflict, Denied, Problem
 from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
 from picoauth.problems import LAST_FACTOR, NOT_FOUND, SESSION_ENDED, START_OVER
 from picoauth.sessions import Session, renewed, undoing
@@ -112,14 +112,16 @@ class Credentials:
         event: Event,
         statements: Sequence[Statement],
         change: Callable[[Session], Session] = lambda session: session,
+        *,
+        others: bool = True,
+        refused: Problem = START_OVER,
     ) -> dict[str, Any]:
-        """Write a change in what proves a user: the epoch rises, and all other sessions end.
+        """Write a change in what proves a user: the epoch rises, and all `others` of its sessions end.
 
         Never tried again under another epoch: what was fresh enough before need not be after.
+        Raises AuthError: `refused` where it is `statements` that come to nothing.
         """
-        ending = await self.auth.sessions.end_all(
-            user.id, keep=session_id, below_epoch=user.epoch + 1
-        )
+        ending = await self.ending(user, session_id) if others else ()
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         now = self.auth.now()
         try:
@@ -131,9 +133,13 @@ class Credentials:
                 partial(self.auth.grants.session, user),
             )
         except Conflict as conflict:
-            raise Denied(START_OVER) from conflict
+            ours = conflict.index < len(statements)
+            raise Denied(refused if ours else START_OVER) from conflict
         await heed(self.auth)
         return answer
+
+    async def ending(self, user: User, keep: str | None = None) -> Sequence[Statement]:
+        return await self.auth.sessions.end_all(user.id, keep=keep, below_epoch=user.epoch + 1)
 
     def idle_end(self, session: Session, now: int) -> int:
         idle_at, _ = self.auth.config.ends(now, session.delivery)

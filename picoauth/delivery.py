@@ -7,14 +7,14 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from picoauth.asking import asked
 from picoauth.database import Database, Statement
-from picoauth.events import Addition, Event
+from picoauth.events import Addition, Caller, Event
 
 log = logging.getLogger("picoauth.events")
 LONGEST = 200
@@ -108,14 +108,14 @@ class Events:
 def line(event: Event) -> str:
     """One JSON line; JSON escapes what could break it, and long texts are cut."""
     when = datetime.fromtimestamp(event.at, UTC).isoformat()
-    members = {"event": type(event).__name__, "time": when, **flat(asdict(event))}
+    members = {"event": type(event).__name__, "time": when, **told(event), **told(event.caller)}
     return json.dumps({name: value for name, value in members.items() if value is not None})
 
 
-def flat(members: Mapping[str, Any]) -> dict[str, Any]:
-    caller = members["caller"]
-    rest = {name: value for name, value in members.items() if name not in ("at", "caller")}
-    return {name: short(value) for name, value in {**rest, **caller}.items()}
+def told(part: Event | Caller) -> dict[str, Any]:
+    """Its members, but for those that are told elsewhere, or to plugins alone."""
+    left_out = {"at", "caller", *(f.name for f in fields(part) if not f.metadata.get("told", True))}
+    return {n: short(value) for n, value in asdict(part).items() if n not in left_out}
 
 
 def short(value: Any) -> Any:

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from picoauth.database import Statement
+from picoauth.identifiers import Identifier
+
+
+def untold(default: Any) -> Any:
+    """A field for plugins alone: no line of the log has it."""
+    return field(default=default, repr=False, metadata={"told": False})
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,8 @@ class Caller:
     address: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+    languages: str | None = untold(None)
+    """The header `Accept-Language` (RFC 9110, section 12.5.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +41,45 @@ class UserRegistered(Event):
 
     factors: tuple[str, ...] = ()
 
+    identifiers: Sequence[Identifier] = untold(())
+    """What finds the user, and what would if it were verified."""
+    locale: str | None = untold(None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserChanged(Event):
     """Name, locale or user name of an account changed."""
 
     fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierAdded(Event):
+    """An unverified identifier of this kind stands beside what finds the user."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierVerified(Event):
+    """An identifier of this kind finds the user; if it `replaced` one, other sessions ended."""
+
+    kind: str
+    replaced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierRestored(Event):
+    """An earlier identifier of this kind finds the user again; all sessions ended."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierRemoved(Event):
+    """Identifiers of this kind are gone; other sessions ended if one of them was verified."""
+
+    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,8 +134,9 @@ class Http:
     def caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         peer = peer_of(scope)
         forwarded = joined(scope["headers"]) if b"x-forwarded-for" in headers else ""
-        agent = headers.get(b"user-agent", b"").decode("latin-1")[:256] or None
-        return Caller(self.proxies.client(peer, forwarded), agent, self.random(9).hex())
+        client = self.proxies.client(peer, forwarded)
+        agent, languages = text(headers, b"user-agent"), text(headers, b"accept-language")
+        return Caller(client, agent, self.random(9).hex(), languages)
 
     def dress(self, headers: Mapping[bytes, bytes], caller: Caller) -> Headers:
         request_id = (b"x-request-id", (caller.request_id or "").encode())
@@ -197,6 +198,10 @@ class Outlet:
 
 def peer_of(scope: Scope) -> str | None:
     return scope["client"][0] if scope.get("client") else None
+
+
+def text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    return headers.get(name, b"").decode("latin-1")[:256] or None
 
 
 def check_single(names: Sequence[bytes]) -> None:

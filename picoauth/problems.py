@@ -36,6 +36,7 @@ LAST_FACTOR = Problem(
     409, "last_factor", "Without this factor nobody could log in: add another one first."
 )
 USERNAME_TAKEN = Problem(409, "username_taken", "This user name is taken.")
+LINK_EXPIRED = Problem(410, "link_expired", "This link came too late: ask for another one.")
 BODY_TOO_LARGE = Problem(413, "body_too_large", "The body is too large.")
 URL_TOO_LONG = Problem(414, "url_too_long", "The address is too long.")
 UNSUPPORTED_MEDIA_TYPE = Problem(

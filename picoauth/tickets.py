@@ -63,6 +63,12 @@ class Tickets:
         rows = await self.database.read(sql, (purpose, digest(secret), self.now()))
         return ticket(rows[0]) if rows else None
 
+    async def expired(self, purpose: str, secret: str) -> bool:
+        """Whether it was a ticket that came too late; that is known for an hour."""
+        sql = "select 1 from tickets where purpose = ? and hash = ? and expires_at <= ?"
+        args = (purpose, digest(secret), self.now())
+        return bool(await self.database.read(sql, args))
+
     def taking(self, purpose: str, secret: str) -> Statement:
         """Take a ticket within the write of its effect: one racer wins, the others conflict (T-3)."""
         sql = f"delete from tickets where {ALIVE} returning user_id, data, expires_at"

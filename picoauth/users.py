@@ -143,6 +143,8 @@ class Users:
             at=now,
             user_id=draft.user_id,
             factors=tuple(enrolment.factor for enrolment in enrolments),
+            identifiers=draft.identifiers,
+            locale=draft.locale,
             caller=caller or Caller(),
         )
         making = [

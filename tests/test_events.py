@@ -29,6 +29,7 @@ from picoauth import (
     UserEnabled,
     UserRegistered,
     hookimpl,
+    identifier,
 )
 from picoauth.delivery import line
 from picoauth.keyring import Keyring
@@ -89,13 +90,48 @@ Journey = Callable[[Server], Awaitable[dict[str, Any]]]
 
 
 async def registered(server: Server) -> dict[str, Any]:
-    return {"user_id": (await join(server, "bob")).id, "factors": ("pin",)}
+    user = await join(server, "bob")
+    return {
+        "user_id": user.id,
+        "identifiers": await server.auth.users.identifiers(user.id),
+        "locale": None,
+        "factors": ("pin",),
+    }
 
 
 async def changed(server: Server) -> dict[str, Any]:
     ann = await user_id(server)
     await server.auth.accounts.change(ann, {"username": "anna", "name": "A"}, CALLER)
     return {"user_id": ann, "fields": ("name", "username")}
+
+
+ADDRESS = identifier("email", "ann@example.com", verified=False)
+
+
+async def added(server: Server) -> dict[str, Any]:
+    ann = await server.auth.users.require(await user_id(server))
+    await server.auth.identities.add(ann, ADDRESS, [], CALLER)
+    return {"user_id": ann.id, "kind": "email"}
+
+
+async def verified(server: Server) -> dict[str, Any]:
+    told = await added(server)
+    ann = await server.auth.users.require(await user_id(server))
+    await server.auth.identities.verify(ann, ADDRESS, [], CALLER)
+    return {**told, "replaced": False}
+
+
+async def restored(server: Server) -> dict[str, Any]:
+    ann = await user_id(server)
+    await server.auth.identities.restore(ann, ADDRESS, [], CALLER)
+    return {"user_id": ann, "kind": "email"}
+
+
+async def taken_away(server: Server) -> dict[str, Any]:
+    told, found = await added(server), await session(server)
+    ann = await server.auth.users.require(found.user_id)
+    await server.auth.identities.remove(ann, [ADDRESS], [], CALLER, session_id=found.id)
+    return told
 
 
 async def disabled(server: Server) -> dict[str, Any]:
@@ -210,6 +246,10 @@ async def key_retired(server: Server) -> dict[str, Any]:
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
+    "IdentifierAdded": added,
+    "IdentifierVerified": verified,
+    "IdentifierRestored": restored,
+    "IdentifierRemoved": taken_away,
     "UserDisabled": disabled,
     "UserEnabled": enabled,
     "UserDeleted": deleted,
@@ -497,6 +537,17 @@ def test_log_line_is_short() -> None:
     found = json.loads(line(event))
     assert [200, 200, 200] == [len(found[name]) for name in ("user_id", "address", "user_agent")]
     assert ["f" * 200] == found["fields"]
+
+
+async def test_what_is_for_plugins_alone(server: Server) -> None:
+    """Addresses and languages of a registration are in no line, and in no `repr`."""
+    caller = Caller(languages="de-CH, tlh")
+    event = UserRegistered(
+        at=NOW, user_id="u1", identifiers=[ADDRESS], locale="xx-canary", caller=caller
+    )
+    for text in (line(event), repr(event)):
+        assert "u1" in text
+        assert [] == [canary for canary in ("ann@", "xx-canary", "tlh") if canary in text]
 
 
 async def test_name_that_is_nobodys_is_hashed(server: Server) -> None:

@@ -76,7 +76,11 @@ async def test_register(server: Server) -> None:
         await server.auth.users.identifiers(user.id)
     )
     await server.auth.events.settle()
-    assert [UserRegistered(at=NOW, user_id=user.id, caller=caller)] == events
+    named = await server.auth.users.identifiers(user.id)
+    expected_event = UserRegistered(
+        at=NOW, user_id=user.id, identifiers=named, locale="de", caller=caller
+    )
+    assert [expected_event] == events
 
 
 async def test_names_of_a_draft(server: Server) -> None:
