@@ -1,0 +1,165 @@
+"""Who asks for a new password learns nothing of the account: answer, work and writes are alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from forgetful import MINUTE, PATH, address
+
+from picoauth import Caller, Message, Statement
+from picoauth.testing import MailPlugin, Server
+from picoauth_password import hashing
+
+ROUNDS = 200
+ASKING = ContextVar("ASKING", default=False)
+"""Set within a request, and so not where the server works in the background."""
+
+
+@dataclass
+class Seen:
+    """What one question made the server do, and what it answered."""
+
+    answer: Any = None
+    hashes: int = 0
+    reads: list[str] = field(default_factory=list)
+    writes: list[Sequence[tuple[str, int]]] = field(default_factory=list)
+
+
+def size(statement: Statement) -> int:
+    """Bytes of what is sealed."""
+    return sum(len(value) for value in statement.args if isinstance(value, bytes))
+
+
+class Watch:
+    """Counts reads, writes and hashes, all real."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server = server
+        self.seen = Seen()
+        database, argon2id = server.auth.database, hashing.argon2id
+        read, write = database.read, database.write
+
+        def hashed(*args: Any) -> bytes:
+            self.seen.hashes += 1
+            return argon2id(*args)
+
+        async def reading(sql: str, *args: Any, **more: Any) -> Any:
+            if ASKING.get():
+                self.seen.reads.append(sql)
+            return await read(sql, *args, **more)
+
+        async def writing(*statements: Statement) -> Any:
+            if ASKING.get():
+                self.seen.writes.append([(one.sql, size(one)) for one in statements])
+            return await write(*statements)
+
+        monkeypatch.setattr(hashing, "argon2id", hashed)
+        monkeypatch.setattr(database, "read", reading)
+        monkeypatch.setattr(database, "write", writing)
+
+    async def ask(self, body: dict[str, str]) -> Seen:
+        self.seen = seen = Seen()
+        token = ASKING.set(True)
+        answer = await self.server.post(PATH, body)
+        ASKING.reset(token)
+        headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+        seen.answer = (answer.status_code, answer.content, headers)
+        return seen
+
+
+class SlowMail:
+    """A mail server that takes two seconds for each; they never end before the tests do."""
+
+    def __init__(self, plugin: MailPlugin) -> None:
+        self.begun: list[str] = []
+        plugin.send = self.send  # type: ignore[method-assign]
+
+    async def send(self, message: Message) -> None:
+        self.begun.append(message.to)
+        await asyncio.Event().wait()
+
+
+async def people(server: Server, number: int) -> list[dict[str, str]]:
+    """How to ask for each kind of user, and for nobody; of the first alone there comes a mail."""
+    users = server.auth.users
+    for name in ("known", "unverified", "disabled", "without"):
+        user, _ = await users.register(users.draft(username=f"{name}{number}"))
+        if name != "without":
+            text = f"{name}{number}@example.com"
+            await address(server, user.id, text, verified=name != "unverified")
+        if name == "disabled":
+            await server.auth.accounts.disable(user.id, Caller())
+    return [
+        {"username": f"nobody{number}"},
+        {"username": f"known{number}"},
+        {"username": f"unverified{number}"},
+        {"username": f"disabled{number}"},
+        {"username": f"without{number}"},
+        {"email": f"nobody{number}@example.com"},
+        {"email": f"unverified{number}@example.com"},
+    ]
+
+
+async def test_thousand_questions(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For known and unknown accounts one answer, and the same reads, writes and hashes: none (R-1).
+
+    The mail server takes its time, and nobody waits for it.
+    """
+    slow = SlowMail(server.auth.plugin(MailPlugin))
+    watch = Watch(server, monkeypatch)
+    first = await watch.ask({"username": "somebody"})
+    assert (202, b"{}", 0) == (first.answer[0], first.answer[1], first.hashes)
+    assert ([2, 3], 2) == ([len(write) for write in first.writes], len(first.reads))
+    for number in range(ROUNDS):
+        for body in await people(server, number):
+            assert first == await watch.ask(body), body
+    await server.auth.outbox.look()
+    while not slow.begun:
+        await asyncio.sleep(0)
+    assert {"known"} == {to.rstrip("0123456789@example.com") for to in slow.begun if to}
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [
+        ({"username": "known0"}, {"username": "nobody0"}),
+        ({"username": "KNOWN0"}, {"username": "Nobody0"}),
+        ({"email": "Known0@example.com"}, {"email": "Nobody0@example.com"}),
+    ],
+    ids=str,
+)
+async def test_limits_are_alike(
+    server: Server, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], unknown: dict[str, str]
+) -> None:
+    """Beyond them too, for however long."""
+    await people(server, 0)
+    watch = Watch(server, monkeypatch)
+    for _ in range(14):
+        assert await watch.ask(known) == await watch.ask(unknown)
+        server.clock.advance(MINUTE / 2)
+
+
+@pytest.mark.parametrize("typed", ["", "what is no name", "@", "x" * 5000, "a@b@c", "\u00df@example.com"])
+async def test_names_that_are_none(
+    server: Server, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """What can be nobody's name gets the answer, and the writes, of all others."""
+    watch = Watch(server, monkeypatch)
+    seen, same = await watch.ask({"username": typed}), await watch.ask({"username": "bob"})
+    assert (seen.answer, seen.writes) == (same.answer, same.writes)
+
+
+async def test_rows_are_alike(server: Server) -> None:
+    """Who reads the outbox learns nothing either, before or after it is sent."""
+    for body in await people(server, 0):
+        await server.post(PATH, body)
+    columns = "kind, about, length(sealed), created_at, expires_at, tries, sent_at, error"
+    for _ in range(2):
+        rows = await server.auth.database.read(f"select distinct {columns} from outbox")
+        assert 1 == len(rows)
+        await server.auth.outbox.flush()
