@@ -13,6 +13,11 @@ class TestAccess(AccessContract):
     """All of it is open: who forgot a password is logged in nowhere."""
 
     @pytest.fixture
+    def picoauth_settings(self) -> str:
+        """With a factor first whose proofs take no time."""
+        return 'plugins = ["pin", "code", "password", "captured-mail", "picky", "reset"]'
+
+    @pytest.fixture
     def open_routes(self) -> Collection[str]:
         path = "/auth/forgot_password"
         return {
