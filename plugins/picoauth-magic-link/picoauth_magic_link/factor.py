@@ -130,7 +130,12 @@ def digits(proof: str) -> str | None:
 
 
 def name(payload: Payload) -> tuple[str, str]:
-    """Its kind, and as it was typed: an address may stand in the place of a user name."""
+    """Its kind, and as it was typed: an address may stand in the place of a user name.
+
+    Raises AuthError for a proof beside it: by that `identify` would find somebody else.
+    """
+    if FACTOR in payload:
+        raise AuthError(problems.INVALID_BODY, f"{FACTOR} belongs into the next step")
     typed = text(payload, "email" if "email" in payload else "username")
     return ("email" if "@" in typed else "username"), typed
 
