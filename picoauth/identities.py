@@ -66,9 +66,7 @@ class Identities:
         guard = Statement(UNCHANGED, (user.id, user.epoch), rows=1)
         clearing = Statement(CLEAR, (user.id, new.kind))
         adding = Statement(ADD, (user.id, new.kind, new.value, new.display), rows=1)
-        event = IdentifierAdded(
-            at=self.auth.now(), user_id=user.id, kind=new.kind, caller=caller
-        )
+        event = IdentifierAdded(at=self.auth.now(), user_id=user.id, kind=new.kind, caller=caller)
         try:
             return await self.auth.events.commit(event, *statements, guard, clearing, adding)
         except Conflict as conflict:
@@ -123,9 +121,7 @@ class Identities:
         return Statement(VERIFY, args, rows=1)
 
     def removing(self, user: User, *gone: Identifier | None) -> Sequence[Statement]:
-        return [
-            Statement(REMOVE, (user.id, one.kind, one.value), rows=1) for one in gone if one
-        ]
+        return [Statement(REMOVE, (user.id, one.kind, one.value), rows=1) for one in gone if one]
 
     async def remove(
         self,

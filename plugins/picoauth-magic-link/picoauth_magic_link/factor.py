@@ -86,7 +86,9 @@ class MagicLinkFactor(Factor):
         return Recipient(user, address, keys)
 
     def key(self, what: str, value: str) -> str:
-        return f"{FACTOR} {self.auth.secrets.digests('magic-link rate', f'{what} {value}')[0].hex()}"
+        return (
+            f"{FACTOR} {self.auth.secrets.digests('magic-link rate', f'{what} {value}')[0].hex()}"
+        )
 
     def mailing(self, found: Recipient, made: Made, caller: Caller) -> Statement:
         life = self.settings.life

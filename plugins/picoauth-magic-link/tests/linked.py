@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 
 from picoauth import Message, Plugin, Statement
-from picoauth.testing import MailPlugin, Server, delivered
-from tests.factors import PLUGINS
+from picoauth.testing import MailPlugin, Server, Someone, delivered, serving
+from tests.factors import CEREMONIES, PLUGINS
 
 SETTINGS = """
 plugins = ["magic-link", "pin", "code", "key", "captured-mail"]
 public_url = "https://auth.example.org"
 """
 KINDS: Mapping[str, type[Plugin[Any]]] = {**PLUGINS, "captured-mail": MailPlugin}
+served = partial(serving, plugins=KINDS, ceremonies=CEREMONIES)
+"""A server in a folder, with these settings or others."""
 ADDRESS = "Ann@example.com"
 MINUTE, HOUR = 60, 3600
 REFUSED = (401, "proof_refused")
@@ -57,9 +60,16 @@ class Reader:
     """A user with an address, and the mails that came since the last look."""
 
     server: Server
-    id: str
-    username: str
+    someone: Someone
     seen: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.someone.user.id
+
+    @property
+    def username(self) -> str:
+        return self.someone.username
 
     @classmethod
     async def joined(
@@ -68,7 +78,7 @@ class Reader:
         someone = await server.join("pin", username=username)
         if email is not None:
             await address(server, someone.user.id, email)
-        return cls(server, someone.user.id, username)
+        return cls(server, someone)
 
     async def begin(self, token: str | None = None, **body: Any) -> str:
         """Ask for a mail; answers the flow. With a `token`, of a session that proves itself."""
@@ -99,7 +109,9 @@ class Reader:
     ) -> httpx.Response:
         body = {"factor": "magic-link", "magic-link": proof}
         path = "/auth/stepup" if token else "/auth/login"
-        return await self.server.post(path, {**body, **({"flow": flow} if flow else {})}, token=token)
+        return await self.server.post(
+            path, {**body, **({"flow": flow} if flow else {})}, token=token
+        )
 
     async def login(self, proof: Any, flow: str | None = None) -> tuple[int, str]:
         return told(await self.send(proof, flow))

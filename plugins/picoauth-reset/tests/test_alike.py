@@ -147,7 +147,9 @@ async def test_limits_are_alike(
         server.clock.advance(MINUTE / 2)
 
 
-@pytest.mark.parametrize("typed", ["", "what is no name", "@", "x" * 5000, "a@b@c", "\u00df@example.com"])
+@pytest.mark.parametrize(
+    "typed", ["", "what is no name", "@", "x" * 5000, "a@b@c", "\u00df@example.com"]
+)
 async def test_names_that_are_none(
     server: Server, monkeypatch: pytest.MonkeyPatch, typed: str
 ) -> None:

@@ -218,9 +218,7 @@ async def test_user_who_is_enabled_again(server: Server, ann: Forgetful) -> None
 
 
 @pytest.mark.parametrize("change", [changed_password, disabled, deleted])
-async def test_account_that_changes_meanwhile(
-    server: Server, ann: Forgetful, change: Any
-) -> None:
+async def test_account_that_changes_meanwhile(server: Server, ann: Forgetful, change: Any) -> None:
     """While the password is looked at: then nothing is set, and no mail says so."""
     token = await ann.token()
     picky = server.auth.plugin(PickyPlugin)
@@ -376,7 +374,9 @@ async def test_one_of_many_wins(
 ) -> None:
     """Of fifty at two servers, each with its own password, one sets it (T-3)."""
     for server in pair:
-        monkeypatch.setattr(server.auth.plugin(PasswordPlugin).hasher.free, "acquire", lambda **_: True)
+        monkeypatch.setattr(
+            server.auth.plugin(PasswordPlugin).hasher.free, "acquire", lambda **_: True
+        )
         monkeypatch.setattr(server.auth.plugin(PasswordPlugin).hasher.free, "release", lambda: None)
     ann = await Forgetful.joined(pair[0])
     if first:
@@ -475,9 +475,7 @@ async def test_page_that_is_none(tmp_path: Path, page: str) -> None:
     with pytest.raises(ConfigError) as caught:
         async with serving(tmp_path, settings, plugins=KINDS):
             pass
-    assert (
-        '[reset].page: must be a path such as "/login/", without "#".' in caught.value.problems
-    )
+    assert '[reset].page: must be a path such as "/login/", without "#".' in caught.value.problems
 
 
 @pytest.mark.parametrize(
