@@ -44,7 +44,6 @@ class MagicLinkFactor(Factor):
     name: ClassVar[str] = FACTOR
     starts: ClassVar[bool] = True
     lasting: ClassVar[bool] = True
-    example: ClassVar[Payload] = {FACTOR: "12345678"}
 
     def __init__(self, auth: Auth, plugin: Plugin[Any], links: Links) -> None:
         self.auth = auth
