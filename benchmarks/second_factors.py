@@ -20,21 +20,21 @@ from typing import Any, ClassVar
 
 import pyotp
 from measure import Figure, folder, main, person, register, serving
-from picoauth_passkey.testing import signed
 from webauthn import base64url_to_bytes, verify_authentication_response
 
 from picoauth import Factor, NoSettings, Payload, Plugin, Proof, Situation, hookimpl
 from picoauth.testing import Ceremony, Server, Someone
 from picoauth.testing import serving as inside
 from picoauth.testing.authenticator import Authenticator
+from picoauth_passkey.testing import signed
 
 ROUNDS, LOGINS = 10, 50
 SETTINGS = """
 plugins = ["password", "recovery", "totp", "passkey", "stub"]
 public_url = "http://localhost"
 [password]
-memory_kib = 7168
-iterations = 5
+memory_kib = 12288
+iterations = 3
 """
 
 

@@ -103,7 +103,8 @@ class Entrance:
         self.auth = auth
 
     def routes(self) -> Sequence[Route]:
-        starter = next(factor for factor in self.auth.factors.values() if factor.starts)
+        starters = [factor for factor in self.auth.factors.values() if factor.starts]
+        starter = next((factor for factor in starters if factor.example), starters[0])
         factors = self.auth.factors.values()
         wrong = [problem for each in factors for problem in (each.refused, *each.problems)]
 
@@ -218,9 +219,15 @@ class Entrance:
         )
 
     def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
-        """`factor` may be left out: then it is the first that may start, if anything is left for it."""
+        """`factor` may be left out: then it is the first that may start, if anything is left for it.
+
+        One that the body has a text of comes before: `{"username", "password"}` is a password,
+        whatever else is listed.
+        """
         factors = self.auth.factors
-        main = body.get("factor") or next(name for name, f in factors.items() if f.starts)
+        starters = [name for name, factor in factors.items() if factor.starts]
+        texts = (name for name in starters if isinstance(body.get(name), str))
+        main = body.get("factor") or next(texts, starters[0])
         further = [name for name in factors if name in body and name != main]
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
         first = [(main, own)] if own or "factor" in body or not further else []

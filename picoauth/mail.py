@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from picoauth.hooks import Plugin
     from picoauth.users import User
 
+NOBODY = "somebody.or.other@example.com"
 KIND = "mail"
 """Of what the outbox sends by the mailer."""
 
@@ -86,10 +87,11 @@ class Mail:
         `Accept-Language`, or English. Raises AuthError for an address that is none.
         """
         languages = [user.locale if user and user.locale else "", accept]
+        address = mailbox(NOBODY if to is None else to)  # the same work for nobody
         made = self.of(plugin).render(template, languages, values)
         message = Message(
             id=self.auth.users.new_id(),
-            to=mailbox(to) if to is not None else "",
+            to=address if to is not None else "",
             subject=made.subject,
             text=made.text,
             html=made.html,

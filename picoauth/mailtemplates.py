@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,9 +179,8 @@ class Templates:
 
 def packages(kind: type) -> Iterator[Path]:
     """Folders of the module that a plugin is in, and of the packages above; then of its bases."""
-    for each in kind.__mro__:
-        if each.__module__.startswith("picoauth."):
-            return  # the kernel's own, and what that is made of
+    # Up to the kernel's own, and what that is made of.
+    for each in takewhile(lambda k: not k.__module__.startswith("picoauth."), kind.__mro__):
         names = each.__module__.split(".")
         for length in range(len(names), 0, -1):
             file = getattr(sys.modules.get(".".join(names[:length])), "__file__", None)

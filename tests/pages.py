@@ -190,7 +190,8 @@ class Exchange:
     """Requests and answers of a page, in order, asked of a running server.
 
     `…` in a request is the newest value of that name in an answer; digits are those that the
-    authenticator app shows just then, which was enrolled last.
+    authenticator app shows just then, which was enrolled last; of recovery codes each is taken once,
+    and of factors the id is that of the app.
     """
 
     server: Server
@@ -224,7 +225,8 @@ class Exchange:
         )
 
     def in_path(self, path: str) -> str:
-        return path.replace(ANY, str(self.values.get("id", "")))
+        apps = [each["id"] for each in self.values.get("factors", ()) if each["factor"] == "totp"]
+        return path.replace(ANY, (apps or [str(self.values.get("id", ""))])[0])
 
     def filled(self, body: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self.value(name, value) for name, value in body.items()}
@@ -232,7 +234,8 @@ class Exchange:
     def value(self, name: str, shown: Any) -> Any:
         if self.app and name in ("code", "totp"):
             return self.app.wrong() if shown == WRONG else self.app.code()
-        return self.values[name] if shown == ANY else shown
+        value = self.values[name] if shown == ANY else shown
+        return value["codes"].pop() if name == "recovery" and isinstance(value, dict) else value
 
     def compare(self, block: Block, status: int, headers: Mapping[str, str], body: str) -> None:
         answer = self.answer

@@ -78,7 +78,7 @@ async def test_checks_of_plugins(tmp_path: Path) -> None:
     """The health check runs what is live, of plugins too, and is alive whatever is wrong."""
     settings = 'plugins = ["password", "checked"]'
     async with serving(tmp_path, settings, plugins={"checked": Checked}) as server:
-        names = ["database", "revocations", "disk"]
+        names = ["database", "revocations", "outbox", "disk"]
         assert names == [check.name for check in server.auth.checks if check.live]
         answer = await server.get("/health-check")
         problems = {"disk": "The disk is full: make room."}

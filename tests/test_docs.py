@@ -41,10 +41,14 @@ def ignored(block: Block) -> bool:
     return block.marked("not run") is not None or block.marked("run by") is not None
 
 
+SETTINGS = {"protect-an-account.md": 'plugins = ["password", "recovery", "totp"]'}
+"""Of pages that have plugins of their own."""
+
+
 @pytest.mark.parametrize("page", sorted({b.page.name for b in ALL if b.language == "http"}))
 async def test_requests_of_a_page(tmp_path: Path, page: str) -> None:
     """Every request of a page gets the answer that stands below it."""
-    settings = 'plugins = ["password", "totp"]'
+    settings = SETTINGS.get(page, 'plugins = ["password", "totp"]')
     async with serving(tmp_path, settings) as server:
         exchange = Exchange(server)
         for block in of(page):

@@ -113,10 +113,26 @@ def test_project_without_pytest_asyncio(
 
 
 CONTRACTS = """
-from picoauth.testing.contracts import DatabaseContract, LimiterContract, SessionStoreContract
+import pytest
+from picoauth import NoSettings
+from picoauth.testing import MailPlugin
+from picoauth.testing.contracts import (
+    DatabaseContract,
+    LimiterContract,
+    MailerContract,
+    SessionStoreContract,
+)
 
 class TestDatabase(DatabaseContract):
     pass
+
+class TestMailer(MailerContract):
+    pass
+
+class TestArrived(MailerContract):
+    @pytest.fixture
+    def mailer(self):
+        return MailPlugin(None, "captured-mail", NoSettings())
 
 class TestStore(SessionStoreContract):
     pass
@@ -129,13 +145,18 @@ class TestLimiter(LimiterContract):
 def test_contract_without_its_fixture(pytester: pytest.Pytester) -> None:
     """It says which one to override, and by what."""
     pytester.makepyfile(CONTRACTS)
-    chosen = "test_insert_or_update or test_rotate or test_two_hundred or is_down or test_restart"
+    chosen = (
+        "test_insert_or_update or test_rotate or test_two_hundred or is_down or test_restart "
+        "or test_fifty_at_once"
+    )
     result = pytester.runpytest_inprocess("-k", chosen, *LOOP)
     result.stdout.fnmatch_lines(
         [
             "Override the fixture `database`: an engine on a new, empty database.",
+            "Override the fixture `mailer`: a mailer by which nothing was sent yet.",
             "Override the fixture `store`: a session store without sessions.",
             "Override the fixture `limiter`: a limiter that has counted nothing yet.",
+            "Override the method `arrived`: it answers what arrived.",
         ]
     )
 
@@ -143,9 +164,16 @@ def test_contract_without_its_fixture(pytester: pytest.Pytester) -> None:
 INHERITED = """
 import pytest
 import pytest_asyncio
-from picoauth import Embedded
+from picoauth import Embedded, NoSettings
 from picoauth.sqlsessions import SqlSessions
-from picoauth.testing.contracts import DatabaseContract, LimiterContract, SessionStoreContract
+from picoauth.testing import MailPlugin
+from picoauth.testing.contracts import (
+    Arrived,
+    DatabaseContract,
+    LimiterContract,
+    MailerContract,
+    SessionStoreContract,
+)
 
 class TestDatabase(DatabaseContract):
     @pytest_asyncio.fixture
@@ -163,15 +191,29 @@ class TestLimiter(LimiterContract):
     @pytest.fixture
     def limiter(self, auth):
         return auth.default_limiter
+
+class TestMailer(MailerContract):
+    @pytest.fixture
+    def mailer(self, auth):
+        return MailPlugin(auth, "captured-mail", NoSettings())
+
+    async def arrived(self, mailer):
+        return [
+            Arrived(id=m.id, to=[m.to], subject=m.subject, text=m.text, html=m.html)
+            for m in mailer.sent
+        ]
 """
 
 
 def test_inherited_contracts(pytester: pytest.Pytester) -> None:
     """They run in strict mode; what a project cannot do, such as be down, is skipped."""
     pytester.makepyfile(INHERITED)
-    chosen = "test_insert_or_update or test_end_all or test_entrances or is_down or test_restart"
+    chosen = (
+        "test_insert_or_update or test_end_all or test_entrances or is_down or test_restart "
+        "or test_fifty_at_once or that_is_refused"
+    )
     result = pytester.runpytest_inprocess("-k", chosen, *LOOP)
-    result.assert_outcomes(passed=3, skipped=3)
+    result.assert_outcomes(passed=4, skipped=5)
 
 
 # Events, clock, people

@@ -68,6 +68,20 @@ async def test_one_factor_is_enough_without_a_second(server: Server) -> None:
         assert (["pin"], server.auth.now()) == (got["amr"], got["auth_time"])
 
 
+async def test_factor_whose_name_has_a_text(tmp_path: Path) -> None:
+    """It is the one, whichever is listed first; and the example is of one that can be typed."""
+    settings = 'plugins = ["key", "password", "pin"]'
+    async with serving(tmp_path, settings, plugins=PLUGINS) as server:
+        await join(server)
+        assert 200 == (await step(server, **PIN)).status_code
+        assert (400, "invalid_body") == code_of(await step(server, username="ann"))  # a key's
+        assert (401, "proof_refused") == code_of(
+            await step(server, pin={"pin": "1234"})
+        )  # nobody's
+        [login] = [r.route for r in server.app.routes if r.route.path == "/auth/login"]
+        assert "password" in login.example
+
+
 async def test_second_factor_is_asked(server: Server) -> None:
     """With a second factor the first answers 401, a flow, and what would help."""
     await enrol(server, "111111")

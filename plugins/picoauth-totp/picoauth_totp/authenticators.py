@@ -37,12 +37,12 @@ log = logging.getLogger("picoauth.totp")
 COLUMNS = "t.enrolment_id, t.user_id, t.sealed, t.last_step"
 CONFIRMED = f"""
     select {COLUMNS} from totp t join enrolments e on e.id = t.enrolment_id
-     where t.user_id = ? and e.user_id = t.user_id and e.confirmed_at is not null
+     where t.user_id = ? and e.confirmed_at is not null
      order by t.enrolment_id
 """
 UNCONFIRMED = f"""
     select {COLUMNS} from totp t join enrolments e on e.id = t.enrolment_id
-     where t.user_id = ? and e.user_id = t.user_id and e.confirmed_at is null
+     where t.user_id = ? and e.confirmed_at is null
        and t.enrolment_id = ? and t.created_at > ? and t.created_at <= ?
 """
 # The bound holds, since there is one unconfirmed at a time, and this is what makes it.

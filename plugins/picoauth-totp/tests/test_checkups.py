@@ -10,7 +10,8 @@ from owners import SETTINGS, Owner, code_of
 
 from picoauth import ConfigError, Statement, checks
 from picoauth.testing import Clock, Server, serving
-from picoauth_totp import TotpPlugin, authenticators
+from picoauth_totp import TotpPlugin
+from picoauth_totp import authenticators as table
 from picoauth_totp.codes import PERIOD
 from tests.factors import CEREMONIES, PLUGINS
 
@@ -19,6 +20,8 @@ SECRETS = {
     "OLD": "b25lIHJvb3Qgc2VjcmV0IG9mIHNldmVyYWwsIGxvbmcgZW5vdWdo",
     "NEW": "YW5vdGhlciBvZiBzZXZlcmFsIHJvb3Qgc2VjcmV0cywgYXMgbG9uZw",
 }
+GONE = "update totp set key_id = '00000000', sealed = zeroblob(60)"
+"""As if another root secret had sealed it."""
 LOST = (
     "`secret` no longer lists the root secret of some authenticators (1): put it back at the end "
     "of the list, until `picoauth doctor` says that none hangs on it."
@@ -78,7 +81,7 @@ def listing(*names: str) -> str:
 
 async def test_new_root_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets are sealed anew while the server runs, and the old root secret may go (D-4)."""
-    monkeypatch.setattr(authenticators, "BATCH", 2)
+    monkeypatch.setattr(table, "BATCH", 2)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     clock = Clock()
@@ -126,17 +129,18 @@ async def test_new_root_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 async def test_resealing_touches_nothing_else(server: Server, ann: Owner) -> None:
     """One that was written to meanwhile is left as it is; a spent step stays spent."""
     await ann.enrol()
-    plugin = server.auth.plugin(TotpPlugin)
-    [one] = await plugin.authenticators.of(ann.someone.user.id)
-    [statement] = plugin.authenticators.resealing(one)
+    authenticators = server.auth.plugin(TotpPlugin).authenticators
+    [one] = await authenticators.of(ann.someone.user.id)
+    [first], [second] = authenticators.resealing(one), authenticators.resealing(one)
     digits = ann.app.code()
     assert 200 == (await ann.login(digits)).status_code
-    await server.auth.database.write(statement)
-    assert (401, "proof_refused") == code_of(await ann.login(digits))
-    [after] = await plugin.authenticators.of(ann.someone.user.id)
-    await server.auth.database.write(statement)
-    assert [after] == await plugin.authenticators.of(ann.someone.user.id)
+    await server.auth.database.write(first)
+    [after] = await authenticators.of(ann.someone.user.id)
     assert after.sealed != one.sealed
+    await server.auth.database.write(second)
+    assert [after] == await authenticators.of(ann.someone.user.id)
+    assert (401, "proof_refused") == code_of(await ann.login(digits))
+    assert 200 == (await ann.login(ann.app.code())).status_code
 
 
 async def test_lost_root_secret(tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ async def test_lost_root_secret(tmp_path: Path) -> None:
     async with serving(tmp_path, SETTINGS, **HERE) as server:
         ann = await Owner.joined(server, "ann")
         await ann.enrol()
-        await server.auth.database.write(Statement("update totp set key_id = 'gone'", rows=1))
+        await server.auth.database.write(Statement(GONE, rows=1))
         assert {"totp-secrets": ("danger", LOST)} == await problems(server)
     with pytest.raises(ConfigError) as refused:
         async with serving(tmp_path, SETTINGS, **HERE):

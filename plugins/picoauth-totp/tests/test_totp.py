@@ -205,8 +205,10 @@ async def test_whose_it_is(ann: Owner, bob: Owner) -> None:
     mine, theirs = await ann.add(), await bob.add()
     app = ann.apps[mine]
     for enrolment_id in (mine, "none", ""):
-        answer = await bob.confirm(enrolment_id, app.code())
-        assert (404, "not_found") == code_of(answer)
+        for digits in (app.code(), app.wrong()):
+            answer = await bob.confirm(enrolment_id, digits)
+            assert (404, "not_found") == code_of(answer)
+    assert [] == await rows(ann.server, "key", "throttle where key like 'totp %'")
     assert 200 == (await ann.confirm(mine, app.code())).status_code
     assert (404, "not_found") == code_of(await ann.confirm(mine, app.code()))
     assert (404, "not_found") == code_of(await ann.confirm(theirs, bob.apps[theirs].code()))
@@ -565,6 +567,16 @@ async def test_rows_cannot_be_swapped(ann: Owner, bob: Owner) -> None:
     [(sealed,)] = await rows(ann.server, "sealed", f"totp where enrolment_id = '{theirs}'")
     await write(ann.server, "update totp set sealed = ? where enrolment_id = ?", sealed, mine)
     assert (503, "unavailable") == code_of(await ann.login(bob.app.code()))
+
+
+async def test_rows_of_one_user_cannot_be_swapped(ann: Owner) -> None:
+    """Nor of one's own: a code that was spent in one row would be good in the other."""
+    first, second = await ann.enrol(), await ann.enrol()
+    sealed = dict(await rows(ann.server, "enrolment_id, sealed"))
+    for one, other in ((first, second), (second, first)):
+        sql = "update totp set sealed = ? where enrolment_id = ?"
+        await write(ann.server, sql, sealed[other], one)
+    assert (503, "unavailable") == code_of(await ann.login(ann.apps[first].code()))
 
 
 async def test_row_cannot_be_given_away(ann: Owner, bob: Owner) -> None:
