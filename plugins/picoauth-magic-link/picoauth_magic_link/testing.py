@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from picoauth import Payload, Plugin, Statement, User, identifier
 from picoauth.testing import Ceremony, Server, Someone
@@ -50,8 +50,7 @@ class MagicLinkCeremony(Ceremony):
         await self.server.auth.database.write(Statement(VERIFY, row))
 
     async def asks(self, someone: Someone) -> Payload | None:
-        factor = self.server.auth.factors[FACTOR]
-        assert isinstance(factor, MagicLinkFactor)
+        factor = cast("MagicLinkFactor", self.server.auth.factors[FACTOR])
         found = await factor.recipient(someone.user, "username", someone.username)
         forget = "delete from rates where key = ?"
         await self.server.auth.database.write(*(Statement(forget, (key,)) for key in found.keys))
@@ -68,7 +67,7 @@ class MagicLinkCeremony(Ceremony):
         """What a login of hers mails to her, or to nobody if she may have none."""
         asked = await self.asks(someone)
         answer = await self.server.post("/auth/login/begin", {"factor": FACTOR, **(asked or {})})
-        assert 200 == answer.status_code, answer.text
+        answer.raise_for_status()
         return self.mails.get(someone.user.id, self.mails.get("", {}))
 
     async def wrong(self, someone: Someone, challenge: Mapping[str, Any]) -> Payload:  # noqa: ARG002

@@ -25,7 +25,8 @@ class ResetPlugin(Plugin[ResetSettings]):
     @hookimpl
     def routes(self) -> Sequence[Route]:
         late = (problems.NOT_FOUND, problems.LINK_EXPIRED)
-        refused = (*self.auth.plugin(Passwords).password_problems, problems.REFUSED)
+        passwords = self.auth.plugin(Passwords)  # type: ignore[type-abstract]
+        refused = (*passwords.password_problems, problems.REFUSED)
         by_token: dict[str, Any] = {
             "path": f"{PATH}/{{token}}",
             "policy": "public",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -103,7 +103,7 @@ class Resets:
         return [
             self.auth.tickets.voiding(RESET, user.id if user else NOBODY),
             issuing,
-            self.mail("reset", to, user, values, end, caller),
+            self.mail("reset", to, user, values, end=end, caller=caller),
         ]
 
     def mail(
@@ -111,7 +111,8 @@ class Resets:
         template: str,
         to: str | None,
         user: User | None,
-        values: dict[str, str],
+        values: Mapping[str, str],
+        *,
         end: int,
         caller: Caller,
     ) -> Statement:
@@ -132,8 +133,9 @@ class Resets:
         return Reply(status=204)
 
     async def owner(self, token: str) -> User:
-        """The user of a ticket. Raises AuthError for one that is none, or too old, or that the
-        account outlived: it is bound to the user, what proves the user, and the address (T-4).
+        """The user of a ticket. Raises AuthError for one that is none, or not any more.
+
+        It is bound to the user, to what proves the user, and to the address (T-4).
         """
         ticket = await self.auth.tickets.look(RESET, token)
         if ticket is None:
@@ -156,7 +158,7 @@ class Resets:
             self.auth.tickets.voiding(RESET, user.id),
             *await self.telling(user, request.caller),
         ]
-        passwords = self.auth.plugin(Passwords)
+        passwords = self.auth.plugin(Passwords)  # type: ignore[type-abstract]
         try:
             await passwords.replace_password(
                 user, request.body.password, statements, request.caller
@@ -175,7 +177,7 @@ class Resets:
         values = {"link": self.auth.mail.link(self.settings.page)}
         found = await self.auth.users.identifiers(user.id)
         return [
-            self.mail("changed", one.display, user, values, end, caller)
+            self.mail("changed", one.display, user, values, end=end, caller=caller)
             for one in found
             if one.kind == "email" and one.verified
         ]

@@ -396,7 +396,7 @@ async def test_one_of_many_wins(
     assert 1 == len(changes)
 
 
-async def test_reset_and_login(server: Server, ann: Forgetful) -> None:
+async def test_reset_and_login(ann: Forgetful) -> None:
     """A login by the old password that is under way when the new one is set is none afterwards."""
     token = await ann.token()
     answers = await asyncio.gather(
@@ -435,7 +435,8 @@ async def test_languages(
     assert (locale or languages or "en") == message.language
 
 
-async def test_links_are_of_the_settings(server: Server, ann: Forgetful) -> None:
+@pytest.mark.usefixtures("ann")
+async def test_links_are_of_the_settings(server: Server) -> None:
     """Whatever a request says of itself (R-4)."""
     headers = dict.fromkeys(
         ("X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "Origin", "Referer"),
@@ -448,13 +449,17 @@ async def test_links_are_of_the_settings(server: Server, ann: Forgetful) -> None
     assert "evil" not in f"{message.text}{message.html}"
 
 
+def stored(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("picoauth.db*"))
+
+
 async def test_tokens_are_nowhere(server: Server, ann: Forgetful, tmp_path: Path) -> None:
     """Not in the database, nor in an event (L-2)."""
     token = await ann.token()
     await ann.set(token)
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("picoauth.db*"))
-    assert b"reset" in stored
-    assert token.encode() not in stored
+    found = stored(tmp_path)
+    assert b"reset" in found
+    assert token.encode() not in found
     assert token not in repr(server.events)
 
 
