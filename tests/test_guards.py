@@ -17,13 +17,14 @@ import picoauth
 import picoauth.testing
 from picoauth import Application, Auth, Event, Plugin, parse, problems
 from picoauth.cli import LATER, Cli, cli
+from picoauth.discovery import installed
 from picoauth.errors import Problem
 from picoauth.phrases import summary
 from picoauth.plugins import specs
 from picoauth.routes import AnyRoute
 from picoauth.samples import sample
 from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
-from picoauth.testing import authenticator
+from picoauth.testing import MailPlugin, authenticator, offer
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -227,10 +228,12 @@ def test_routes_are_described(tmp_path: Path) -> None:
     folders = [path for path in ROOT.glob("plugins/*") if (path / "tests").is_dir()]
     plugins = [one for one in folders if "picoauth.v1" in (one / "pyproject.toml").read_text()]
     names = [path.name.removeprefix("picoauth-") for path in plugins]
-    slots = ("session-", "mail-", "smtp")  # which have no routes
-    names = [name for name in names if not name.startswith(slots)]
+    without = ("session-", "mail-", "smtp", "magic-link")  # routes
+    names = [name for name in names if not name.startswith(without)]
     needed = 'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]'
-    app = Application(Auth(parse(f"plugins = {json.dumps(names)}\n{needed}", tmp_path)))
+    settings = f"plugins = {json.dumps([*names, 'captured-mail'])}\n{needed}"
+    found = [*installed(), offer("captured-mail", MailPlugin)]
+    app = Application(Auth(parse(settings, tmp_path), found=found))
     assert {"picoauth", *names} == {owner for owner, _ in app.description.routes}
     for _, route in app.description.routes:
         name = f"{route.method} {route.path}"
