@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +19,15 @@ plugins = ["magic-link", "pin", "code", "key", "captured-mail"]
 public_url = "https://auth.example.org"
 """
 KINDS: Mapping[str, type[Plugin[Any]]] = {**PLUGINS, "captured-mail": MailPlugin}
-served = partial(serving, plugins=KINDS, ceremonies=CEREMONIES)
-"""A server in a folder, with these settings or others."""
+
+
+def served(
+    folder: Path, settings: str, plugins: Mapping[str, type[Plugin[Any]]] = {}, **more: Any
+) -> AbstractAsyncContextManager[Server]:
+    """A server in a folder, with the factors of these tests."""
+    return serving(folder, settings, plugins={**KINDS, **plugins}, ceremonies=CEREMONIES, **more)
+
+
 ADDRESS = "Ann@example.com"
 MINUTE, HOUR = 60, 3600
 REFUSED = (401, "proof_refused")

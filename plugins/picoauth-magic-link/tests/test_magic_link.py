@@ -531,6 +531,13 @@ async def test_last_factor(server: Server, ann: Reader) -> None:
     assert (409, "last_factor") == told(answer)
 
 
+async def test_page(tmp_path: Path) -> None:
+    """It is the application's, below `public_url`."""
+    async with served(tmp_path, f'{SETTINGS}[magic-link]\npage = "/in"\n') as server:
+        _, message = await (await Reader.joined(server)).asked()
+        assert message.values["link"].startswith("https://auth.example.org/in#magic-link=")
+
+
 @pytest.mark.parametrize("page", ["https://other.example/", "/login/#magic-link"])
 async def test_page_that_is_none(tmp_path: Path, page: str) -> None:
     """A path, to which the token is put."""
