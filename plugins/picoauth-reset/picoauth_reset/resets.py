@@ -73,12 +73,10 @@ class Resets:
 
     async def recipient(self, kind: str, typed: str) -> Recipient:
         """The same reads, whoever it is. Only a verified address gets a mail (R-2)."""
-        user = await self.auth.users.find(kind, typed)
-        found = await self.auth.users.identifiers(user.id if user else NOBODY)
-        address = chosen(found, kind, typed)
+        user, value = await self.auth.users.find(kind, typed), canonical(kind, typed)
+        address = chosen(await self.auth.users.identifiers(user.id if user else NOBODY), value)
         if user is None or user.disabled_at is not None or address is None:
-            name = canonical(kind, typed)
-            return Recipient(None, None, (self.key("nobody", name), self.key("mailbox", name)))
+            return Recipient(None, None, (self.key("nobody", value), self.key("mailbox", value)))
         keys = (self.key("account", user.id), self.key("mailbox", address.value))
         return Recipient(user, address, keys)
 
@@ -187,10 +185,9 @@ def bound(ticket: Ticket, user: User) -> bool:
     return (user.id, user.epoch) == (ticket.user_id, ticket.data["epoch"])
 
 
-def chosen(found: Sequence[Identifier], kind: str, typed: str) -> Identifier | None:
+def chosen(found: Sequence[Identifier], value: str) -> Identifier | None:
     """Of several verified addresses that by which was asked, or else the first."""
     verified = [one for one in found if one.kind == "email" and one.verified]
-    value = canonical(kind, typed)
     return next((one for one in verified if one.value == value), next(iter(verified), None))
 
 
