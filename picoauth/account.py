@@ -18,7 +18,7 @@ from picoauth.problems import (
     USERNAME_TAKEN,
 )
 from picoauth.routes import Reply, Request, Route
-from picoauth.sessions import Session
+from picoauth.sessions import Session, logins
 from picoauth.shapes import described
 from picoauth.users import Enrolment
 
@@ -120,17 +120,16 @@ class Account:
         return Reply(status=204)
 
     async def sessions(self, request: Request) -> Reply:
-        """The user's sessions."""
+        """The user's sessions, each with what was made of it on other hosts."""
         found = await self.auth.sessions.list(request.access.user_id)
         current = request.access.session_id
-        return Reply({"sessions": [listed(session, current) for session in found]})
+        return Reply({"sessions": [listed(each, current) for each in logins(found)]})
 
     async def end_others(self, request: Request) -> Reply:
-        """End all sessions of the user but this one."""
-        access = request.access
-        await self.auth.accounts.logout_from_all(
-            access.user_id, request.caller, keep=access.session_id
-        )
+        """End all sessions of the user but this one, which for a sibling is its login."""
+        session = await self.auth.credentials.session(request.access.session_id)
+        keep = session.parent_id or session.id
+        await self.auth.accounts.logout_from_all(session.user_id, request.caller, keep=keep)
         return Reply(status=204)
 
     async def end(self, request: Request) -> Reply:
@@ -158,12 +157,13 @@ class Account:
         )
 
 
-def listed(session: Session, current: str) -> dict[str, Any]:
+def listed(login: Sequence[Session], current: str) -> dict[str, Any]:
+    session = login[0]
     return {
         "id": session.id,
-        "current": session.id == current,
+        "current": any(one.id == current for one in login),
         "created_at": session.created_at,
-        "used_at": session.rotated_at,
+        "used_at": max(one.rotated_at for one in login),
         "expires_at": min(session.idle_at, session.expires_at),
         "amr": list(session.amr),
         "delivery": session.delivery,

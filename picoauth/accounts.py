@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from picoauth.changes import RISE, again, ended
+from picoauth.changes import RISE, again, ended, heed
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict
 from picoauth.events import (
     Caller,
+    IdentifierRestored,
     SessionEnded,
     SessionsEnded,
     UserChanged,
@@ -25,6 +26,10 @@ from picoauth.users import User
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
+CLEAR = "delete from identifiers where user_id = ? and kind = ?"
+RESTORE = """
+    insert into identifiers (user_id, kind, value, display, verified_at) values (?, ?, ?, ?, ?)
+"""
 DISABLE = "update users set epoch = epoch + 1, disabled_at = ? where id = ? and epoch = ?"
 
 
@@ -91,15 +96,53 @@ class Accounts:
         deleting = Statement(f"delete from identifiers {where}", args, rows=1)
         return [naming], [deleting, self.auth.users.retiring(old)]
 
+    async def restore(
+        self, user_id: str, old: Identifier, statements: Sequence[Statement], caller: Caller
+    ) -> None:
+        """Take a change back: `old` finds the user again, the others of its kind go, all sessions end.
+
+        `statements` come first in the write, and take the ticket. Raises AuthError (404) where
+        that is gone, or the user, or where somebody else verified `old` since.
+        """
+
+        async def attempt() -> None:
+            user, now = await self.auth.users.require(user_id), self.auth.now()
+            event = IdentifierRestored(at=now, user_id=user.id, kind=old.kind, caller=caller)
+            clearing = Statement(CLEAR, (user.id, old.kind))
+            args = (user.id, old.kind, old.value, old.display, now)
+            writes = [*statements, clearing, Statement(RESTORE, args, rows=1)]
+            rise = Statement(RISE, (user.id, user.epoch), rows=1)
+            try:
+                await ended(self.auth, event, *writes, rise, *await self.ending(user))
+            except Conflict as conflict:
+                if conflict.index < len(writes):
+                    raise AuthError(NOT_FOUND) from conflict
+                raise
+
+        await again(attempt)
+
     async def logout(self, user_id: str, session_id: str, caller: Caller) -> None:
-        """End one session of a user. Raises AuthError if the user has no such session."""
-        session = await self.auth.sessions.get(session_id)
-        if session is None or session.user_id != user_id or session.ended_at is not None:
-            raise AuthError(NOT_FOUND)
-        event = SessionEnded(
-            at=self.auth.now(), user_id=user_id, session_id=session_id, caller=caller
-        )
-        await ended(self.auth, event, *await self.auth.sessions.end(session_id))
+        """End one session of a user. Raises AuthError if the user has no such session.
+
+        Of several at once one ends it, and says so.
+        """
+
+        async def attempt() -> None:
+            session = await self.auth.sessions.get(session_id)
+            if session is None or session.user_id != user_id or session.ended_at is not None:
+                raise AuthError(NOT_FOUND)
+            event = SessionEnded(
+                at=self.auth.now(), user_id=user_id, session_id=session_id, caller=caller
+            )
+            try:
+                still = await self.auth.sessions.change(session, session.generation)
+                ending = await self.auth.sessions.end(session_id)
+                await ended(self.auth, event, *still, *ending)
+            except Conflict:
+                await heed(self.auth)  # what another process ended
+                raise
+
+        await again(attempt)
 
     async def logout_from_all(
         self, user_id: str, caller: Caller, *, keep: str | None = None

@@ -78,7 +78,7 @@ class Auth:
         self.tickets = Tickets(self.database, self.now, random)
         self.users = Users(self.events, self.secrets, self.now, self.check_registration)
         self.revocations = Revocations(self.database, self.now)
-        self.keys = Keys(self.database, self.secrets, config.tokens, self.now)
+        self.keys = Keys(self.events, self.secrets, config.tokens, self.now)
         self.resource_servers = ResourceServers(self.database, self.now, random)
         self.tokens = Tokens(config, self.secrets, self.keys, self.revocations, self.now)
         self.feed = Feed(config.public_url, self.keys, self.revocations, self.now)

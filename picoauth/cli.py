@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from picoauth import banner
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
+from picoauth.failures import Failure, Misuse, is_full, unwritten, worded
 from picoauth.hooks import Plugin
 from picoauth.plugins import each
 from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
@@ -38,26 +39,6 @@ OURS = (
     BrokenPipeError,
 )
 """What commands may raise, since there are words for it."""
-
-
-class Failure(click.ClickException):
-    """What was refused, or cannot be done now: one sentence each, on standard error."""
-
-    exit_code = 1
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-    def show(self, file: Any = None) -> None:
-        for problem in self.problems:
-            click.echo(f"picoauth: {problem}", file=file, err=True)
-
-
-class Misuse(Failure):
-    """What the operator has to mend."""
-
-    exit_code = 2
 
 
 class Cli(click.Group):
@@ -153,6 +134,8 @@ class PluginCommands(click.Group):
         except OURS:
             raise
         except Exception as error:
+            if is_full(error):
+                raise
             origin = auth_of(ctx).plugins.origins[self.plugin]
             raise ConfigError(f"{origin} fails ({told(error)}): {REMEDY}.") from error
 
@@ -237,12 +220,9 @@ def migrate(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: 0 is done, 1 refused, 2 something to mend, in one sentence each."""
-    cli.main(arguments, prog_name="picoauth")
-
-
-def worded(error: AuthError | Conflict | Unavailable) -> str:
-    if isinstance(error, AuthError):
-        return " ".join(filter(None, (error.problem.title, error.detail)))
-    if isinstance(error, Conflict):
-        return "Another change came first: nothing was done, try again."
-    return f"Nothing was done, since {error}: try again when that is mended."
+    try:
+        cli.main(arguments, prog_name="picoauth")
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(unwritten(error))

@@ -12,11 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from picoauth.errors import AuthError, Conflict, Denied
+from picoauth.errors import AuthError, Denied
 from picoauth.grants import shown
 from picoauth.outgoing import set_cookie
 from picoauth.problems import AMBIGUOUS_TOKEN, CROSS_SITE, SESSION_ENDED
-from picoauth.sessions import Session, undoing
+from picoauth.prolonging import aged, lengthened
+from picoauth.sessions import Session
 from picoauth.tokens import Access
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ class Cookies:
         cookie stays what it is, for an answer that does not reach the browser.
         """
         session = await self.session(value)
-        if self.aged(session):
-            longer = self.prolong(session) if hand else self.lengthened(session)
+        if aged(self.auth, session):
+            longer = self.prolong(session) if hand else lengthened(self.auth, session)
             session = await longer or session
         return await self.access(session)
 
@@ -117,32 +118,15 @@ class Cookies:
             raise Denied(SESSION_ENDED)
         return session
 
-    def aged(self, session: Session) -> bool:
-        life, _ = self.settings.ends(0, session.delivery)
-        return session.idle_at < session.expires_at and session.idle_at - self.auth.now() < life / 2
-
     async def prolong(self, session: Session) -> Session:
         """Move the idle end, and hand the cookie out again.
 
         Stamped anew, since the secret is another one where the root secret was rotated.
         """
-        longer = await self.lengthened(self.stamped(session))
+        longer = await lengthened(self.auth, self.stamped(session))
         if longer is None:
             return session
         self.hand(longer)
-        return longer
-
-    async def lengthened(self, session: Session) -> Session | None:
-        """Move the idle end; whoever did so at the same time did the same. None if it changed."""
-        now = self.auth.now()
-        idle_at, _ = self.settings.ends(now, session.delivery)
-        longer = replace(session, rotated_at=now, idle_at=min(idle_at, session.expires_at))
-        try:
-            changing = await self.auth.sessions.change(longer, session.generation)
-            async with undoing(self.auth.sessions, longer, session):
-                await self.auth.database.write(*changing)
-        except Conflict:
-            return None
         return longer
 
     async def access(self, session: Session) -> Access:

@@ -118,16 +118,22 @@ class Credentials:
     ) -> dict[str, Any]:
         """Write a change in what proves a user: the epoch rises, and all `others` of its sessions end.
 
+        So does that of which this one is a sibling, which goes on as a login of its own.
         Never tried again under another epoch: what was fresh enough before need not be after.
         Raises AuthError: `refused` where it is `statements` that come to nothing.
         """
-        ending = await self.ending(user, session_id) if others else ()
+        ending = await self.auth.accounts.ending(user, session_id) if others else ()
         rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
         now = self.auth.now()
+
+        def changed(session: Session) -> Session:
+            alone = replace(change(session), parent_id=None)
+            return renewed(alone, now, self.idle_end(session, now))
+
         try:
             _, answer = await self.change_session(
                 session_id,
-                lambda session: renewed(change(session), now, self.idle_end(session, now)),
+                changed,
                 event,
                 [*statements, rise, *ending],
                 partial(self.auth.grants.session, user),
@@ -137,9 +143,6 @@ class Credentials:
             raise Denied(refused if ours else START_OVER) from conflict
         await heed(self.auth)
         return answer
-
-    async def ending(self, user: User, keep: str | None = None) -> Sequence[Statement]:
-        return await self.auth.sessions.end_all(user.id, keep=keep, below_epoch=user.epoch + 1)
 
     def idle_end(self, session: Session, now: int) -> int:
         idle_at, _ = self.auth.config.ends(now, session.delivery)

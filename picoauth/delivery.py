@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -52,17 +52,21 @@ class Events:
         self.listeners: Mapping[str, Listener] = {}
         self.deliveries: set[asyncio.Task[None]] = set()
 
-    async def commit(self, event: Event, *statements: Statement) -> dict[str, Any]:
+    async def commit(
+        self, event: Event, *statements: Statement, also: Sequence[Event] = ()
+    ) -> dict[str, Any]:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
+        Further events of the same write are `also` told; nothing is answered for them.
         Raises Conflict, its index counting in `statements`, and Unavailable.
         """
-        prepared = self.prepared(event)
-        writes = [*statements, *prepared.statements]
+        told = [self.prepared(one) for one in (event, *also)]
+        writes = [*statements, *(each for prepared in told for each in prepared.statements)]
         if writes:
             await self.database.write(*writes)
-        self.tell(prepared)
-        return prepared.replies
+        for prepared in told:
+            self.tell(prepared)
+        return told[0].replies
 
     def prepared(self, event: Event) -> Prepared:
         """Whatever can fail about an event does so here, before the write."""

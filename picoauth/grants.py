@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from picoauth.errors import Denied
 from picoauth.events import Caller
 from picoauth.problems import SESSION_ENDED
+from picoauth.prolonging import login_of
 from picoauth.sessions import Session
 from picoauth.tokens import RESERVED
 from picoauth.users import User
@@ -45,7 +46,9 @@ class Grants:
         user = await self.auth.users.get(refresh.user_id)
         if user is None or user.disabled_at is not None:
             raise Denied(SESSION_ENDED)
-        claims = await self.claims(user, await self.auth.credentials.session(refresh.session_id))
+        session = await self.auth.credentials.session(refresh.session_id)
+        claims = await self.claims(user, session)
+        await login_of(self.auth, session)
         rotate = self.auth.rotation.rotate(refresh.session_id, refresh.generation, caller)
         return self.both(await rotate, claims)
 

@@ -70,16 +70,22 @@ def canonical_email(text: str) -> str:
     """RFC 5321, without regard to case, the domain as it is looked up."""
     if len(text) > LONGEST_EMAIL:
         raise AuthError(INVALID_EMAIL)
-    local, _, domain = text.rpartition("@")
+    typed, _, domain = text.rpartition("@")
     try:
-        local, host = folded(local), canonical_host(domain)
+        local, host = folded(typed), canonical_host(domain)
     except ValueError as error:
         raise AuthError(INVALID_EMAIL) from error
     odd = any(not c.isprintable() or c in ' "(),:;<>@[\\]' for c in local)
-    value = f"{local}@{host}"
-    if not local or odd or "." not in host or len(value.encode()) > LONGEST_EMAIL:
+    if not local or odd or "." not in host:
         raise AuthError(INVALID_EMAIL)
-    return value
+    longer = max(octets(typed), octets(local))  # folding may shorten what is sent to as it is
+    if longer + len(f"@{host}") > LONGEST_EMAIL:
+        raise AuthError(INVALID_EMAIL)
+    return f"{local}@{host}"
+
+
+def octets(text: str) -> int:
+    return len(unicodedata.normalize("NFC", text).encode())
 
 
 def mailbox(text: str) -> str:
@@ -88,10 +94,7 @@ def mailbox(text: str) -> str:
     But in its normal form, as it was looked at: `<` and a mark may be one harmless character.
     """
     host = canonical_email(text).rpartition("@")[2]
-    value = f"{unicodedata.normalize('NFC', text.rpartition('@')[0])}@{host}"
-    if len(value.encode()) > LONGEST_EMAIL:  # folding may shorten what is sent to as it is
-        raise AuthError(INVALID_EMAIL)
-    return value
+    return f"{unicodedata.normalize('NFC', text.rpartition('@')[0])}@{host}"
 
 
 def canonical_url(text: str) -> str:

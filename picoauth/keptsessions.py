@@ -78,7 +78,7 @@ class KeptSessions:
             raise Conflict(0)
         if session != current:
             await self.keeper.change(session, current)
-        return [unended(session)]
+        return [unended(current)]  # by what it ended with so far
 
     async def end(self, session_id: str) -> Sequence[Statement]:
         session = await self.get(session_id)

@@ -120,9 +120,20 @@ def told(private: Any, members: Mapping[str, Any]) -> tuple[str, bytes]:
         )
     if members.get("alg") not in (None, algorithm, *(["Ed25519"] if algorithm == "EdDSA" else [])):
         raise ValueError(f"says that its key is for another algorithm than {algorithm}: mend `alg`")
+    check_use(members)
     if algorithm == "HS256":
         return algorithm, long_enough(private)
     return algorithm, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def check_use(members: Mapping[str, Any]) -> None:
+    """Raises ValueError for a key that is meant for something else (RFC 7517, 4.2 and 4.3)."""
+    operations = members.get("key_ops", ["sign"])
+    listed = isinstance(operations, list) and "sign" in operations
+    if members.get("use") == "enc" or not listed:
+        raise ValueError(
+            "says that its key is not for signing: bring another one, or mend `use` and `key_ops`"
+        )
 
 
 def algorithm_of(private: Any) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from picoauth.changes import again
 from picoauth.database import Statement
 from picoauth.errors import ConfigError, Conflict
-from picoauth.events import SigningKeyAdded, SigningKeyRetired
+from picoauth.events import SigningKeyRetired
 from picoauth.keymaterial import Material, made
 from picoauth.keys import AFTER
 from picoauth.shapes import suggest
@@ -58,21 +60,14 @@ class Keyring:
         now = self.auth.now()
         signs_at = now if at_once else now + self.keys.overlap
         unless = (THERE, new.id) if at_once else (WAITING, new.id, now)
-        adding, *rest = self.keys.adding(new, signs_at, *unless)
         try:
-            await self.auth.events.commit(self.added(new, signs_at), replace(adding, rows=1), *rest)
+            await self.keys.add(new, signs_at, *unless)
         except Conflict as conflict:
             if conflict.index:  # something that a plugin adds
                 raise
             raise await self.refused(new) from conflict
         await self.keys.refresh()
         return signs_at
-
-    def added(self, new: Material, signs_at: int) -> SigningKeyAdded:
-        now = self.auth.now()
-        return SigningKeyAdded(
-            at=now, user_id=None, key_id=new.id, algorithm=new.algorithm, signs_at=signs_at
-        )
 
     async def refused(self, new: Material) -> ConfigError:
         sql = "select retires_at from signing_keys where id = ?"
@@ -84,18 +79,36 @@ class Keyring:
             "which `picoauth keys list` shows, or add --now to let the new one sign at once."
         )
 
+    async def check(self, key_id: str) -> None:
+        """Raises ConfigError where there is no such key."""
+        await self.keys.refresh()
+        if key_id not in self.keys.active:
+            near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
+            raise ConfigError(f"There is no key {key_id}{near}")
+
     async def retire(self, key_id: str) -> None:
         """Accept nothing that this key signed, from now on. Raises ConfigError.
 
         Another one signs at once where none could, so that logging in goes on.
         Raises Conflict where someone else has just retired it.
         """
+        await self.check(key_id)
+        await again(partial(self.retired, key_id))
         await self.keys.refresh()
-        if key_id not in self.keys.active:
-            near = suggest(key_id, self.keys.active) or ": `picoauth keys list` shows all."
-            raise ConfigError(f"There is no key {key_id}{near}")
+
+    async def retired(self, key_id: str) -> None:
+        """Retire a key, and tell of one that is added exactly where one is.
+
+        Raises Conflict where that changed in between.
+        """
         now, new = self.auth.now(), self.made()
         event = SigningKeyRetired(at=now, user_id=None, key_id=key_id)
-        adding = self.keys.adding(new, now, USABLE, key_id, now, key_id, now)
-        await self.auth.events.commit(event, Statement(RETIRE, (key_id,), rows=1), *adding)
-        await self.keys.refresh()
+        retiring = Statement(RETIRE, (key_id,), rows=1)
+        adding, *rest = self.keys.adding(new, now, USABLE, key_id, now, key_id, now)
+        adds, commit = replace(adding, rows=1), self.auth.events.commit
+        try:
+            await commit(event, retiring, adds, *rest, also=[self.keys.added(new, now)])
+        except Conflict as conflict:
+            if conflict.index != 1:
+                raise
+            await commit(event, retiring, replace(adding, rows=0))

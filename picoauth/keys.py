@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from joserfc.jwk import Key
 from joserfc.util import json_b64encode
 
-from picoauth.database import Database, Row, Statement
-from picoauth.errors import Unavailable
+from picoauth.database import Row, Statement
+from picoauth.delivery import Events
+from picoauth.errors import Conflict, Unavailable
+from picoauth.events import SigningKeyAdded
 from picoauth.keymaterial import Material, made, parse
 from picoauth.secrets import Place, Secrets
 from picoauth.settings import LONGEST_ACCESS, TokenSettings
@@ -89,12 +91,13 @@ class Keys:
 
     def __init__(
         self,
-        database: Database,
+        events: Events,
         secrets: Secrets,
         settings: TokenSettings,
         now: Callable[[], int],
     ) -> None:
-        self.database = database
+        self.events = events
+        self.database = events.database
         self.secrets = secrets
         self.algorithm = settings.algorithm
         self.overlap = settings.key_overlap
@@ -128,8 +131,26 @@ class Keys:
             new = made(self.algorithm, self.secrets.random)
             signs_at = now + self.overlap if newest else now
             unless = "algorithm = ? and retires_at is null"
-            await self.database.write(*self.adding(new, signs_at, unless, self.algorithm))
-            await self.refresh()
+            try:
+                await self.add(new, signs_at, unless, self.algorithm)
+            except Conflict as conflict:
+                if conflict.index:  # something that a plugin adds
+                    raise
+            await self.refresh()  # where another process came first, what it made
+
+    async def add(self, new: Material, signs_at: int, unless: str, *args: str | int) -> None:
+        """Raises Conflict, of index 0 where there is a key of which `unless` is true."""
+        adding, *rest = self.adding(new, signs_at, unless, *args)
+        await self.events.commit(self.added(new, signs_at), replace(adding, rows=1), *rest)
+
+    def added(self, new: Material, signs_at: int) -> SigningKeyAdded:
+        return SigningKeyAdded(
+            at=self.now(),
+            user_id=None,
+            key_id=new.id,
+            algorithm=new.algorithm,
+            signs_at=signs_at,
+        )
 
     async def refresh(self) -> None:
         """Load keys that are new, and drop those that are gone or retired: the latter in any case.

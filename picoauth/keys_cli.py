@@ -94,9 +94,15 @@ def retire(ctx: click.Context, key: str, yes: bool) -> None:  # noqa: FBT001
 
     For one that somebody else got hold of; sessions go on, and their clients refresh.
     """
-    if not yes:
-        click.confirm(f"Refuse every access token that {key} signed?", abort=True)
-    run(ctx, lambda auth: Keyring(auth).retire(key))
+
+    async def work(auth: Auth) -> None:
+        keyring = Keyring(auth)
+        await keyring.check(key)
+        if not yes:
+            click.confirm(f"Refuse every access token that {key} signed?", abort=True)
+        await keyring.retire(key)
+
+    run(ctx, work)
     click.echo(f"The key {key} is retired: servers refuse its tokens within a second.")
 
 

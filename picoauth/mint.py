@@ -86,7 +86,7 @@ class Mint:
         where `statements`, which join its write, touch other rows than they have to.
         """
         user, now = await self.auth.users.get(parent.user_id), self.auth.now()
-        if user is None:
+        if user is None or not parent.alive(now):
             raise Denied(SESSION_ENDED)
         idle_at, expires_at = self.auth.config.ends(now, parent.delivery)
         sibling = replace(
@@ -97,7 +97,7 @@ class Mint:
             generation=0,
             created_at=now,
             rotated_at=now,
-            idle_at=min(idle_at, parent.expires_at),
+            idle_at=min(idle_at, parent.idle_at),
             expires_at=min(expires_at, parent.expires_at),
             address=caller.address,
             user_agent=caller.user_agent,

@@ -82,8 +82,10 @@ def bound(implementation: Any) -> Callable[..., Any]:
 
 def replaces(found: Found) -> bool:
     """Whether it takes the place of what works by itself, which is to be chosen."""
+    return any(fills(found, slot) for slot in ("database", "sessions", "limiter"))
+
+
+def fills(found: Found, slot: str) -> bool:
     with suppress(ConfigError):
-        kind = imported(found)
-        slots = ("database", "sessions", "limiter")
-        return any(getattr(kind, slot) is not getattr(Plugin, slot) for slot in slots)
+        return getattr(imported(found), slot, None) is not getattr(Plugin, slot, None)
     return False

@@ -128,7 +128,7 @@ class ListedSession:
     current: bool = described("Whether it is the one that asks.", example=True)
     created_at: int = described("When the login was.", example=1800000000)
     used_at: int = described(
-        "When its tokens were refreshed, or its end moved.", example=1800000000
+        "When its tokens were refreshed, or its end moved, on any host.", example=1800000000
     )
     expires_at: int = described("When it ends unless it is refreshed.", example=1801209600)
     amr: tuple[str, ...] = described("How the user proved to be it.", example=["pwd"])

@@ -54,6 +54,15 @@ def renewed(session: Session, now: int, idle_at: int) -> Session:
     return replace(session, generation=generation, rotated_at=now, idle_at=idle_at)
 
 
+def logins(found: Sequence[Session]) -> Sequence[Sequence[Session]]:
+    """Each login, followed by its siblings: a user sees the two as one."""
+    return [
+        [session, *(one for one in found if one.parent_id == session.id)]
+        for session in found
+        if session.parent_id is None
+    ]
+
+
 class SessionStore(Protocol):
     """Keeps sessions; the occupant of the slot `sessions`.
 
@@ -66,28 +75,23 @@ class SessionStore(Protocol):
     async def put(self, session: Session) -> Sequence[Statement]: ...
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         """Replace a session, if it still has this generation and lives; a conflict if not."""
-        ...
 
     async def end(self, session_id: str) -> Sequence[Statement]: ...
     async def end_all(
         self, user_id: str, *, keep: str | None, below_epoch: int
     ) -> Sequence[Statement]:
         """End what was made under an epoch below this one, but for `keep`."""
-        ...
 
     async def get(self, session_id: str) -> Session | None: ...
     async def rotate(self, session_id: str, generation: int, now: int) -> Session | None:
         """Raise the generation, if it still is this one and the window since the last is over."""
-        ...
 
     async def list(self, user_id: str) -> Sequence[Session]: ...
     async def undo(self, session: Session, before: Session | None = None) -> None:
         """Take back what `put` or, with the session as it was, `change` did. Raises nothing."""
-        ...
 
     async def settle(self) -> None:
         """Do what the writes committed that ended sessions. Raises Unavailable; then again."""
-        ...
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from picoauth.cookies import one
 from picoauth.errors import Denied
 from picoauth.outgoing import set_cookie
 from picoauth.problems import SESSION_ENDED
+from picoauth.prolonging import aged, lengthened
 from picoauth.sessions import Session
 from picoauth.tokens import Access
 
@@ -64,13 +65,6 @@ class Sites:
         known = any(hmac.compare_digest(each, sent) for each in good)
         if session.cookie is not None or session.delivery == "token" or not known:
             raise Denied(SESSION_ENDED)
-        if self.auth.cookies.aged(session):
-            session = await self.prolong(session)
+        if aged(self.auth, session):
+            session = await lengthened(self.auth, session) or session
         return await self.auth.cookies.access(session)
-
-    async def prolong(self, session: Session) -> Session:
-        cookies = self.auth.cookies
-        parent = await self.auth.sessions.get(session.parent_id or "")
-        if parent is not None and parent.alive(self.auth.now()) and cookies.aged(parent):
-            await cookies.lengthened(parent)
-        return await cookies.lengthened(session) or session

@@ -16,6 +16,7 @@ COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
     auth_time, second_at, amr, address, user_agent, parent_id, cookie, delivery
 """
+NAMES = COLUMNS.replace(",", " ").split()
 
 # At most once per window, and only while the session and its user live.
 ROTATE = f"""
@@ -35,7 +36,7 @@ PUT = f"""
 
 CHANGE = """
     update sessions set generation = ?, rotated_at = ?, idle_at = ?, auth_time = ?, second_at = ?, amr = ?,
-           cookie = ?
+           cookie = ?, parent_id = ?
      where id = ? and generation = ? and ended_at is null
 """
 
@@ -71,7 +72,8 @@ class SqlSessions:
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         s = session
         times = (s.generation, s.rotated_at, s.idle_at, s.auth_time, s.second_at)
-        return [Statement(CHANGE, (*times, json.dumps(s.amr), s.cookie, s.id, generation), rows=1)]
+        args = (*times, json.dumps(s.amr), s.cookie, s.parent_id, s.id, generation)
+        return [Statement(CHANGE, args, rows=1)]
 
     async def end(self, session_id: str) -> Sequence[Statement]:
         return self.ending("(id = ? or parent_id = ?)", session_id, session_id)
@@ -115,9 +117,9 @@ class SqlSessions:
 
 
 def session(row: Row) -> Session:
-    names = [name.strip() for name in COLUMNS.split(",")]
-    members = dict(zip(names, row, strict=True))
-    return Session(**{**members, "amr": tuple(json.loads(members["amr"]))})
+    members = dict(zip(NAMES, row, strict=True))
+    members["amr"] = tuple(json.loads(members["amr"]))
+    return Session(**members)
 
 
 def cleaning(now: int) -> Sequence[Statement]:

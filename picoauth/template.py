@@ -12,8 +12,8 @@ from typing import Any
 from picoauth.discovery import Found, blaming, find, imported, installed
 from picoauth.errors import ConfigError
 from picoauth.formats import check_name
-from picoauth.overrides import replaces
-from picoauth.plugins import each
+from picoauth.overrides import fills, replaces
+from picoauth.plugins import ALWAYS, each
 from picoauth.schemas import is_required
 from picoauth.settings import SECRET, Config, Secret
 from picoauth.shapes import UNITS, Seconds, hints
@@ -33,6 +33,7 @@ SHOWN = {
 def first() -> tuple[str, Sequence[str], Sequence[str]]:
     """A first file, the plugins in it, and what is wrong with those that are left out."""
     known = [found for found in installed() if not (replaces(found) or asks(found))]
+    known = [found for found in known if met(found, known)]
     names = dict.fromkeys(found.origin.name for found in known)
     blocks, problems = each(names, lambda name: block(usable(name, known)))
     return text(blocks), list(blocks), problems
@@ -44,6 +45,14 @@ def asks(found: Found) -> bool:
         kind: Any = imported(found).settings_type()
         return any(is_required(field) for field in dataclasses.fields(kind))
     return False
+
+
+def met(found: Found, known: Sequence[Found]) -> bool:
+    """Whether the slots that it needs are filled, where they are not always."""
+    with suppress(ConfigError):
+        needed = set(imported(found).needs) - ALWAYS
+        return all(any(fills(one, slot) for one in known) for slot in needed)
+    return True
 
 
 def usable(name: str, known: Sequence[Found]) -> Found:

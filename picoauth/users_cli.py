@@ -13,6 +13,7 @@ from picoauth.auth import Auth
 from picoauth.errors import ConfigError, Unavailable
 from picoauth.events import Caller
 from picoauth.running import command, run
+from picoauth.sessions import logins
 from picoauth.tables import as_json, printable, table
 from picoauth.users import User
 
@@ -153,9 +154,9 @@ async def find(auth: Auth, text: str) -> User:
 
 
 async def sessions_of(auth: Auth, user: User) -> int | None:
-    """How many a user has; None where only the server can tell."""
+    """How many logins a user has; None where only the server can tell."""
     try:
-        return len(await auth.sessions.list(user.id))
+        return len(logins(await auth.sessions.list(user.id)))
     except Unavailable:
         return None
 

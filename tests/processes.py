@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ import pytest
 
 PATIENCE = 60
 """Seconds after which a test fails that waits for a program."""
-PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+HERE = str(Path(sys.executable).parent)
+PLACES = os.pathsep.join([os.environ.get("PATH", ""), HERE, "/usr/sbin", "/sbin"])
 
 
 def program(name: str) -> str:
@@ -52,6 +54,7 @@ def running(
     folder: Path,
     ready: Callable[[str], object],
     environment: Mapping[str, str] | None = None,
+    stop: signal.Signals = signal.SIGTERM,
 ) -> Iterator[Path]:
     """A program that runs until the test is done with it; yields the file of all that it says.
 
@@ -74,7 +77,7 @@ def running(
         yield log
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, stop)
             process.wait(timeout=PATIENCE)
 
 

@@ -32,13 +32,17 @@ class Racer:
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
 
-    async def start(self, folder: str, now: float, settings: str = "") -> dict[str, Any]:
+    async def start(
+        self, folder: str, now: float, settings: str = "plugins = []"
+    ) -> dict[str, Any]:
         """Answers the ids of the keys, and how many migrations there are."""
         await self.stack.aclose()
         self.clock = Clock(now)
-        config = parse(f"plugins = []\n{settings}", Path(folder))
-        self.auth = Auth(config, clock=self.clock, monotonic=self.clock, found=[])
+        config = parse(settings, Path(folder))
+        self.auth = Auth(config, clock=self.clock, monotonic=self.clock)
         await self.stack.enter_async_context(self.auth.started())
+        for _, context in self.auth.plugins.collect("lifespan"):
+            await self.stack.enter_async_context(context)
         self.events: Counter[str] = Counter()
         self.auth.events.listeners = {"racer": self.note}
         self.runs = 0
@@ -90,6 +94,12 @@ class Racer:
         )
         await self.auth.database.write(*await self.auth.sessions.put(session))
         return {**await self.auth.grants.session(user, session), "user_id": user.id}
+
+    async def generation(self, username: str) -> list[int]:
+        """Of each session of a user."""
+        user = await self.auth.users.find("username", username)
+        assert user is not None
+        return [session.generation for session in await self.auth.sessions.list(user.id)]
 
     async def refresh(self, token: str, times: int = 1) -> dict[str, int]:
         """The refresh tokens and refusals that came back, each with its number."""

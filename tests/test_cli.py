@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -716,6 +717,38 @@ def test_main(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("password  picoauth-password 0.1.0\n")
 
 
+UNWRITTEN = "picoauth: The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["users", "list"], ["password", "set", "ann"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_device(settings: Path, arguments: Sequence[str], unbuffered: str) -> None:
+    """Where nothing more can be written, that is what went wrong, also in a plugin's command."""
+    done("users", "create", "ann")
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.run(
+            [SCRIPT, "--config", str(settings), *arguments],
+            input=b"correct horse battery\n" * 2,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert (1, UNWRITTEN) == (process.returncode, process.stderr.decode())
+
+
+def test_other_faults_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no fault of the output is not taken for one."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(cli, "main", fails)
+    with pytest.raises(OSError, match="Invalid argument"):
+        main([])
+
+
 @pytest.mark.usefixtures("settings")
 def test_arguments_that_are_no_text() -> None:
     """Bytes that are no UTF-8 are refused before they get anywhere."""
@@ -884,6 +917,7 @@ def test_keys_retire() -> None:
     assert (1, False) == (len(key_ids()), old in key_ids())
     sentence = f"picoauth: There is no key {old}: `picoauth keys list` shows all.\n"
     assert sentence == refused("keys", "retire", old, "--yes")
+    assert sentence == refused("keys", "retire", old)  # before it asks anything
 
 
 @pytest.mark.usefixtures("settings")

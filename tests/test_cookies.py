@@ -593,10 +593,10 @@ async def test_prolonging_that_comes_too_late(
 ) -> None:
     """Where somebody else changed the session meanwhile, the request is served all the same."""
 
-    async def late(_: object) -> None:
+    async def late(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(browser.server.auth.cookies, "lengthened", late)
+    monkeypatch.setattr("picoauth.cookies.lengthened", late)
     browser.server.clock.advance(6 * DAY)
     answer = await browser.ask("GET", "/auth/session")
     assert (OK, None) == (code_of(answer), answer.headers.get("set-cookie"))

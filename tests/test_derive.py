@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from picoauth import Caller, Denied, Event, NoSettings, Plugin, Session, SessionDerived, hookimpl
 from picoauth.testing import Server, serving
-from tests.factors import PIN, PLUGINS, code_of, join, step
-
-ELSEWHERE = Caller(address="192.0.2.7", user_agent="the other domain")
+from tests.factors import PLUGINS, code_of, join
+from tests.keepers import Shelf
+from tests.siblings import ELSEWHERE, Siblings, derived
+from tests.siblings import login as logged_in
+from tests.test_kept_sessions import SETTINGS, plugins
 
 
 class Witness(Plugin[NoSettings]):
@@ -36,21 +38,28 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield running
 
 
+class TestRows(Siblings):
+    """Sessions as rows of the database."""
+
+    @pytest.fixture
+    def server(self, server: Server) -> Server:
+        return server
+
+
+class TestKept(Siblings):
+    """Sessions that something else keeps."""
+
+    @pytest.fixture
+    async def server(self, tmp_path: Path) -> AsyncIterator[Server]:
+        async with serving(tmp_path, SETTINGS, plugins=plugins(Shelf())) as running:
+            await join(running)
+            yield running
+
+
 async def login(server: Server) -> tuple[Session, str]:
     """A new session, and its access token."""
-    token = (await step(server, **PIN)).json()["access_token"]
-    session = await server.auth.sessions.get(server.auth.tokens.check(token).session_id)
-    assert session is not None
-    return session, token
-
-
-async def derived(server: Server, parent: Session) -> tuple[Session, dict[str, Any]]:
-    """A sibling, and its tokens."""
-    tokens = await server.auth.derive(parent, ELSEWHERE)
-    session_id = server.auth.tokens.check(tokens["access_token"]).session_id
-    sibling = await server.auth.sessions.get(session_id)
-    assert sibling is not None
-    return sibling, tokens
+    session, tokens = await logged_in(server)
+    return session, tokens["access_token"]
 
 
 async def status(server: Server, token: str) -> tuple[int, str | None]:
@@ -104,10 +113,12 @@ async def test_parent_outlives_its_sibling(server: Server) -> None:
 
 
 async def test_sibling_lives_no_longer_than_its_parent(server: Server) -> None:
-    """Whatever is derived late ends when its parent does."""
+    """Whatever is derived late ends when its parent does, used or not."""
     parent, _ = await login(server)
+    used = replace(parent, idle_at=parent.expires_at)
+    await server.auth.database.write(*await server.auth.sessions.change(used, 0))
     server.clock.advance(80 * 86400)
-    sibling, _ = await derived(server, parent)
+    sibling, _ = await derived(server, used)
     assert (parent.expires_at, parent.expires_at) == (sibling.idle_at, sibling.expires_at)
 
 

@@ -93,9 +93,9 @@ async def registered(server: Server) -> dict[str, Any]:
     user = await join(server, "bob")
     return {
         "user_id": user.id,
+        "factors": ("pin",),
         "identifiers": await server.auth.users.identifiers(user.id),
         "locale": None,
-        "factors": ("pin",),
     }
 
 
@@ -123,7 +123,7 @@ async def verified(server: Server) -> dict[str, Any]:
 
 async def restored(server: Server) -> dict[str, Any]:
     ann = await user_id(server)
-    await server.auth.identities.restore(ann, ADDRESS, [], CALLER)
+    await server.auth.accounts.restore(ann, ADDRESS, [], CALLER)
     return {"user_id": ann, "kind": "email"}
 
 
@@ -243,6 +243,14 @@ async def key_retired(server: Server) -> dict[str, Any]:
     return {"user_id": None, "key_id": key_id}
 
 
+async def dropped(server: Server) -> dict[str, Any]:
+    queuing = server.auth.outbox.queuing("mail", "m1", b"{}", about="x/y", expires_at=0)
+    await server.auth.database.write(queuing)
+    await server.auth.outbox.flush()
+    why = "it came too late"
+    return {"user_id": None, "message_id": "m1", "kind": "mail", "about": "x/y", "why": why}
+
+
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
@@ -265,9 +273,10 @@ JOURNEYS: dict[str, Journey] = {
     "FactorRemoved": removed,
     "SigningKeyAdded": key_added,
     "SigningKeyRetired": key_retired,
+    "MessageDropped": dropped,
     "AccessRefused": refused,
 }
-LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired")
+LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired", "MessageDropped")
 """What is done here without a request."""
 TOLD_ALONE = ("AccessRefused",)
 """Nothing is changed with these, so there is no write that they could join."""
@@ -539,7 +548,7 @@ def test_log_line_is_short() -> None:
     assert ["f" * 200] == found["fields"]
 
 
-async def test_what_is_for_plugins_alone(server: Server) -> None:
+def test_what_is_for_plugins_alone() -> None:
     """Addresses and languages of a registration are in no line, and in no `repr`."""
     caller = Caller(languages="de-CH, tlh")
     event = UserRegistered(

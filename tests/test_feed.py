@@ -315,4 +315,6 @@ async def test_stop_of_a_server() -> None:
                 await open_stream(one)
                 process.send_signal(signal.SIGTERM)
                 assert b"0\r\n\r\n" == await one.rest()
-            assert (0, "") == await ended_process(process)
+            code, said = await ended_process(process)
+            told = [json.loads(line)["event"] for line in said.splitlines()]
+            assert (0, ["SigningKeyAdded"]) == (code, told)

@@ -228,9 +228,12 @@ def test_routes_are_described(tmp_path: Path) -> None:
     folders = [path for path in ROOT.glob("plugins/*") if (path / "tests").is_dir()]
     plugins = [one for one in folders if "picoauth.v1" in (one / "pyproject.toml").read_text()]
     names = [path.name.removeprefix("picoauth-") for path in plugins]
-    without = ("session-", "mail-", "smtp", "magic-link")  # routes
-    names = [name for name in names if not name.startswith(without)]
-    needed = 'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]'
+    slots = ("session-", "mail-", "smtp", "magic-link")  # which have no routes
+    names = [name for name in names if not name.startswith(slots)]
+    needed = (
+        'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]\n'
+        "[email]\nrequire_verified = true\n"
+    )
     settings = f"plugins = {json.dumps([*names, 'captured-mail'])}\n{needed}"
     found = [*installed(), offer("captured-mail", MailPlugin)]
     app = Application(Auth(parse(settings, tmp_path), found=found))

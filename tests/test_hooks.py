@@ -606,7 +606,7 @@ async def test_hook_on(tmp_path: Path) -> None:
     async with running(tmp_path, {"noting": noting(log, done)}) as server:
         await logged_in(server)
         await asyncio.wait_for(done.wait(), 30)
-    assert ["UserRegistered", "LoginCompleted"] == log
+    assert ["SigningKeyAdded", "UserRegistered", "LoginCompleted"] == log
 
 
 class AlbumPlugin(Plugin[NoSettings]):

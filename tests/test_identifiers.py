@@ -70,6 +70,7 @@ EMAILS = [
     ("x" * 242 + "@example.org", "x" * 242 + "@example.org"),  # 254 octets
     ("x" * 243 + "@example.org", None),
     ("é" * 122 + "@example.org", None),  # 256 octets, fewer characters
+    ("\N{LATIN CAPITAL LETTER SHARP S}" * 120 + "@example.org", None),  # 252 octets when folded
     ("x" * 65536 + "@example.org", None),
     ("ann@" + "é" * 65536, None),
     ("ann", None),

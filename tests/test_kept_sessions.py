@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -406,6 +407,19 @@ async def test_of_others(server: Server, shelf: Shelf) -> None:
     assert await server.auth.sessions.get(mine.id) is None
     await settled(server)
     assert [theirs.id] == list(shelf.known)
+
+
+async def test_fifty_logouts_at_once(server: Server, shelf: Shelf) -> None:
+    """One of them ends the session, and it is told once; the others find nothing to end."""
+    one, events = await made(server, shelf), heard(server)
+    logout = server.auth.accounts.logout
+    results = await asyncio.gather(
+        *(logout(one.user_id, one.id, Caller()) for _ in range(50)), return_exceptions=True
+    )
+    assert {"None": 1, "not_found": 49} == Counter(map(str, results))
+    await server.auth.events.settle()
+    assert ["SessionEnded"] == [type(event).__name__ for event in events]
+    assert {} == shelf.known
 
 
 async def test_end_is_listed_while_tokens_live(server: Server, shelf: Shelf) -> None:

@@ -22,7 +22,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
-from picoauth import ConfigError, Conflict, Event, SigningKeyAdded, SigningKeyRetired, Statement
+from picoauth import (
+    Addition,
+    ConfigError,
+    Conflict,
+    Event,
+    NoSettings,
+    Plugin,
+    SigningKeyAdded,
+    SigningKeyRetired,
+    Statement,
+    hookimpl,
+)
 from picoauth.keymaterial import brought
 from picoauth.keyring import Keyring
 from picoauth.testing import Clock, Server
@@ -238,14 +249,14 @@ async def test_key_before_the_last_signs_no_more(server: Server) -> None:
 
 
 async def test_retiring_one_key_many_times_at_once(server: Server) -> None:
-    """Of retirements of one key at once one is done and told; the others come too late."""
+    """Of retirements of one key at once one is done and told, with the one key that it adds."""
     events, [old] = heard(server), await kids(server)
     keyring = Keyring(server.auth)
     results = await asyncio.gather(
         *(keyring.retire(old) for _ in range(50)), return_exceptions=True
     )
     await server.auth.events.settle()
-    assert [SigningKeyRetired] == [type(event) for event in events]
+    assert [SigningKeyRetired, SigningKeyAdded] == [type(event) for event in events]
     assert 49 == len([one for one in results if isinstance(one, Conflict | ConfigError)])
     assert 1 == len(await kids(server))
 
@@ -301,21 +312,80 @@ async def test_unknown_key(server: Server, typed: str, hint: str) -> None:
         await Keyring(server.auth).retire(typed)
 
 
+def added(key_id: str, algorithm: str, at: int, signs_at: int) -> SigningKeyAdded:
+    return SigningKeyAdded(
+        at=at, user_id=None, key_id=key_id, algorithm=algorithm, signs_at=signs_at
+    )
+
+
 async def test_events(server: Server) -> None:
-    """Both changes are told, with what an audit wants to know, and never the key."""
-    events = heard(server)
-    [old] = await kids(server)
+    """Each change is told, with what an audit wants to know, and never the key."""
+    events, [old], now = heard(server), await kids(server), server.auth.now()
     new = await rotated(server)
-    await Keyring(server.auth).retire(old)
-    await server.auth.events.settle()
-    now = server.auth.now()
+    await Keyring(server.auth).retire(new)
+    [last] = set(await kids(server)) - {old, new}
     expected: list[Event] = [
-        SigningKeyAdded(
-            at=now, user_id=None, key_id=new, algorithm="ES256", signs_at=now + OVERLAP
-        ),
-        SigningKeyRetired(at=now, user_id=None, key_id=old),
+        added(new, "ES256", now, now + OVERLAP),
+        SigningKeyRetired(at=now, user_id=None, key_id=new),
+        added(last, "ES256", now, now),
     ]
     assert expected == events
+
+
+async def test_retirement_that_needs_no_new_key(server: Server) -> None:
+    """Where another key signs, none is added, and none is told."""
+    [old] = await kids(server)
+    await rotated(server, at_once=True)
+    events = heard(server)
+    await Keyring(server.auth).retire(old)
+    assert [SigningKeyRetired] == [type(event) for event in events]
+    assert 1 == len(await kids(server))
+
+
+class NotingPlugin(Plugin[NoSettings]):
+    """Notes the keys that are added, in the write; or fails to."""
+
+    noted: list[Event]
+    rows = 1
+
+    @hookimpl
+    def record(self, event: Event) -> Addition:
+        self.noted.append(event)
+        return Addition([Statement("select 1", rows=self.rows)])
+
+
+def noting(rows: int = 1) -> type[NotingPlugin]:
+    return type("Noting", (NotingPlugin,), {"noted": [], "rows": rows})
+
+
+NOTING = SETTINGS.replace("]", ', "noting"]')
+
+
+async def test_keys_that_a_start_makes_are_told(tmp_path: Path) -> None:
+    """The very first, and that of another algorithm, are added like any other; each once."""
+    plugin, clock = noting(), Clock()
+    keys = []
+    for algorithm in ("ES256", "ES256", "EdDSA"):
+        settings = f'{NOTING}[tokens]\nalgorithm = "{algorithm}"'
+        async with accounts(tmp_path, settings, clock=clock, noting=plugin) as server:
+            keys = await kids(server)
+    now = int(clock())
+    expected = [
+        added(keys[0], "ES256", now, now),
+        added(keys[1], "EdDSA", now, now + OVERLAP),
+    ]
+    assert expected == [event for event in plugin.noted if isinstance(event, SigningKeyAdded)]
+
+
+async def test_key_that_cannot_be_noted(tmp_path: Path) -> None:
+    """Where a plugin's part of the write fails there is no key, nor a server."""
+    with pytest.raises(Conflict):
+        async with accounts(tmp_path, NOTING, noting=noting(rows=2)):
+            pass
+    plugin = noting()
+    async with accounts(tmp_path, NOTING, noting=plugin) as server:
+        [key_id] = await kids(server)
+        assert [key_id] == [e.key_id for e in plugin.noted if isinstance(e, SigningKeyAdded)]
 
 
 async def test_cleaning(server: Server) -> None:
@@ -398,7 +468,7 @@ async def test_import(tmp_path: Path, algorithm: str, form: str) -> None:
 @pytest.mark.parametrize("alg", [True, False])
 async def test_import_of_a_jwk(tmp_path: Path, algorithm: str, key: Any, alg: bool) -> None:  # noqa: FBT001
     """A JWK keeps the id by which its owner's verifiers know it."""
-    more = {"alg": algorithm} if alg else {}
+    more: dict[str, Any] = {"alg": algorithm, "use": "sig", "key_ops": ["sign"]} if alg else {}
     new = brought(file(tmp_path, b"\n " + jwk(key, kid="mine-2026", **more)), random)
     assert ("mine-2026", algorithm) == (new.id, new.algorithm)
     async with accounts(tmp_path, using(algorithm)) as server:
@@ -417,6 +487,9 @@ async def test_odd_ids(tmp_path: Path, kid: Any) -> None:
 
 
 NOT_READ = "has no private key in PEM or as a JWK that can be read."
+NOT_FOR_SIGNING = (
+    "says that its key is not for signing: bring another one, or mend `use` and `key_ops`."
+)
 NO_USE = (
     "has a key that none of ES256, ES512, EdDSA and HS256 is for: make one of theirs, "
     "as `openssl genpkey -algorithm ed25519 -out FILE` does."
@@ -463,6 +536,10 @@ RSA = rsa.generate_private_key(65537, 2048)
             jwk(EC, alg="ES512"),
             "says that its key is for another algorithm than ES256: mend `alg`.",
         ),
+        (jwk(EC, use="enc"), NOT_FOR_SIGNING),
+        (jwk(SECRET, use="enc"), NOT_FOR_SIGNING),
+        (jwk(EC, key_ops=["verify"]), NOT_FOR_SIGNING),
+        (jwk(EC, key_ops="sign"), NOT_FOR_SIGNING),
         (jwk(OctKey.import_key({"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAA"})), WEAK),
         (jwk(OctKey.import_key(b"a" * 64)), WEAK),
     ],

@@ -29,6 +29,7 @@ from picoauth.settings import TokenSettings
 from picoauth.sqlsessions import SqlSessions
 from picoauth.testing import Clock, Server, serving
 from tests.factors import PLUGINS, code_of
+from tests.refreshing import many_at_once
 from tests.storage import kernel_tables
 
 NOW = 1_800_000_000
@@ -157,19 +158,7 @@ async def test_ends_slide_up_to_the_absolute_one(server: Server) -> None:
 @pytest.mark.parametrize("count", [50, 1000])
 async def test_many_refresh_at_once(server: Server, count: int) -> None:
     """However many tabs refresh at once: one generation, one family, one answer, no theft (K-10)."""
-    events = heard(server)
-    token = (await login(server))["refresh_token"]
-    server.clock.advance(11)
-    answers = await asyncio.gather(
-        *(server.auth.grants.refresh(token, Caller()) for _ in range(count))
-    )
-    [second] = {answer["refresh_token"] for answer in answers}
-    assert count == len({answer["access_token"] for answer in answers})
-    assert 1 == (await stored(server)).generation
-    server.clock.advance(11)
-    await rotated(server, second)
-    assert 2 == (await stored(server)).generation
-    assert 0 == await thefts(server, events)
+    await many_at_once(server, (await login(server))["refresh_token"], count)
 
 
 async def test_fifty_requests_at_once(server: Server) -> None:

@@ -212,15 +212,48 @@ async def test_answer_that_reaches_no_browser(tmp_path: Path, *, hand: bool) -> 
 
 
 async def test_use_of_a_site_whose_login_is_over(server: Server) -> None:
-    """A login that idled away is not brought back by its sites."""
+    """A login that idled away is over on its sites, too, and is not brought back by them."""
     session = await parent(server)
     server.clock.advance(2 * DAY)
     cookie = await entered(server, session)
-    server.clock.advance(5 * DAY)
-    assert await who(server, cookie) is not None
+    server.clock.advance(5 * DAY - 1)
+    sibling = await server.auth.sessions.get(value(cookie).partition(".")[0])
+    assert sibling is not None
+    assert session.idle_at == sibling.idle_at
+    server.clock.advance(1)
+    assert await who(server, cookie) is None
     stored = await server.auth.sessions.get(session.id)
     assert stored is not None
     assert not stored.alive(server.auth.now())
+
+
+async def test_prolonging_where_the_login_is_over(server: Server) -> None:
+    """A site is not prolonged beyond its login, though its own end were later."""
+    session = await parent(server)
+    cookie = await entered(server, session)
+    sql = "update sessions set idle_at = ? where id = ?"
+    now = server.auth.now()
+    await server.auth.database.write(Statement(sql, (now + 60, session.id)))
+    server.clock.advance(60)
+    assert await who(server, cookie) is not None  # in the first half of its life nobody looks
+    server.clock.advance(4 * DAY)
+    assert await who(server, cookie) is None
+
+
+async def test_a_short_login_costs_no_write_for_each_request(tmp_path: Path) -> None:
+    """Half of what a site has is over, before its end is moved again."""
+    async with accounts(tmp_path, SETTINGS + "[tokens]\nidle = 3600\n") as server:
+        found = server.auth.tokens.check((await step(server, **PIN)).json()["access_token"])
+        session = await server.auth.sessions.get(found.session_id)
+        assert session is not None
+        cookie = await entered(server, session)
+        writes = []
+        for _ in range(10):
+            server.clock.advance(900)
+            with asking() as asked:
+                assert await who(server, cookie) is not None
+            writes.append(sum(sql.strip().startswith("update sessions") for sql in asked))
+        assert [0, 0, 2, 0, 0, 2, 0, 0, 2, 0] == writes
 
 
 async def test_prolonging_against_an_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

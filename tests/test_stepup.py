@@ -276,6 +276,7 @@ async def test_session_that_ends_in_between(
     change = store.change
 
     async def ending(session: Session, generation: int) -> Any:
+        monkeypatch.setattr(store, "change", change)
         await server.auth.accounts.logout(session.user_id, session.id, Caller())
         return await change(session, generation)
 

@@ -124,6 +124,21 @@ def test_short(seconds: int, expected: str) -> None:
     assert expected == short(seconds)
 
 
+def test_first_lists_what_its_slots_allow(
+    distributions: Distributions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin that needs a mailer is in where a mailer is; one whose slot nobody fills is not."""
+    for name, slot in (("lonely", "nonsense"), ("content", "sessions")):
+        source = PLUGIN.replace("    pass", f"    needs = ['{slot}']")
+        distributions.add(name, name, source)
+    _, names, problems = first()
+    assert (sorted(["content", *LISTED]), []) == (list(names), problems)
+    known = [found for found in installed() if found.origin.name != "mail-console"]
+    monkeypatch.setattr("picoauth.template.installed", lambda: known)
+    _, names, _ = first()
+    assert sorted({"content", *LISTED} - {"email", "mail-console"}) == list(names)
+
+
 def test_first_leaves_out_what_does_not_work(distributions: Distributions) -> None:
     """Plugins that could not be listed are left out, each with the reason; the file is good."""
     distributions.add("good", "good")

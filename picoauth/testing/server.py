@@ -149,4 +149,5 @@ async def serving(
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
     async with app.running(), client:
+        events.clear()  # of the first start, which makes a key
         yield Server(app, auth, client, time, folder, events, ceremonies or {})

@@ -118,7 +118,7 @@ class SessionStoreContract(KernelContract):
         assert [] == list(await store.list("nobody"))
 
     async def test_change(self, auth: Auth, store: SessionStore, users: dict[str, str]) -> None:
-        """It replaces what a step-up or a new credential changes, of that session alone."""
+        """It replaces what use, a step-up or a new credential changes, of that session alone."""
         one = await put(auth, store, users["ann"])
         other = await put(auth, store, users["ann"], "other")
         now = auth.now()
@@ -366,6 +366,24 @@ class SessionStoreContract(KernelContract):
         with pytest.raises(Conflict):
             await put(auth, store, users["ann"], "child", parent_id="one")
         assert not await alive(auth, store, "child")
+
+    async def test_child_that_goes_on_alone(
+        self, auth: Auth, store: SessionStore, users: dict[str, str]
+    ) -> None:
+        """A change may take it from its parent, but not once that has ended."""
+        await put(auth, store, users["ann"])
+        late = await put(auth, store, users["ann"], "late", parent_id="one")
+        child = await put(auth, store, users["ann"], "child", parent_id="one")
+        alone = replace(child, parent_id=None)
+        await committed(auth, await store.change(alone, child.generation))
+        assert alone == await store.get("child")
+        changing = await store.change(replace(late, parent_id=None), late.generation)
+        await end(auth, store, "one")
+        with pytest.raises(Conflict):
+            await committed(auth, changing)
+        await store.undo(replace(late, parent_id=None), late)
+        assert ["child"] == [each.id for each in await store.list(users["ann"])]
+        assert not await alive(auth, store, "late")
 
     async def test_end_all(self, auth: Auth, store: SessionStore, users: dict[str, str]) -> None:
         """What was made under an older epoch ends, but for one that is kept; nobody else's does."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +21,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -253,131 +253,58 @@ async def caddy(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
         yield
 
 
-HOP_BY_HOP = {"connection", "keep-alive", "te", "trailers", "transfer-encoding", "upgrade"}
-
-
-class LikeTraefik:
-    """Does with a request what Traefik's documentation says of `forwardAuth`, by `traefik.yml`.
-
-    There is no Traefik to install here: this sends what it sends, and reads what it reads.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.http = config["http"]
-
-    def router(self, host: str, path: str) -> Mapping[str, Any]:
-        """The fitting rule of the highest priority, which by default is its length."""
-        fitting = []
-        for router in self.http["routers"].values():
-            rule = router["rule"]
-            hosts = re.findall(r"Host\(`(.*?)`\)", rule)
-            not_paths = re.findall(r"!Path\(`(.*?)`\)", rule)
-            prefixes = re.findall(r"PathPrefix\(`(.*?)`\)", rule)
-            if host in hosts and path not in not_paths and path.startswith(tuple(prefixes or "/")):
-                fitting.append((router.get("priority", len(rule)), router))
-        return max(fitting, key=lambda each: each[0])[1] if fitting else {}
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self.answer(reader, writer)
-        finally:
-            writer.close()
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.rstrip().split("\r\n")
-        split = (line.split(":", 1) for line in lines)
-        headers = {name.title(): value.strip() for name, value in split}  # as Go has them
-        method, uri, _ = first.split(" ")
-        router = self.router(headers["Host"], uri.partition("?")[0])
-        if not router:
-            writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            return
-        for name in router.get("middlewares", ()):
-            [(kind, settings)] = self.http["middlewares"][name].items()
-            if kind == "headers":
-                for each in settings["customRequestHeaders"]:
-                    headers.pop(each.title(), None)
-            elif not await self.authorized(settings, method, uri, headers, writer):
-                return
-        service = self.http["services"][router["service"]]
-        url = urlsplit(service["loadBalancer"]["servers"][0]["url"])
-        await self.tunnel(url.port or 80, first, headers, reader, writer)
-
-    async def authorized(
-        self,
-        settings: Mapping[str, Any],
-        method: str,
-        uri: str,
-        headers: dict[str, str],
-        writer: asyncio.StreamWriter,
-    ) -> bool:
-        sent = {name: v for name, v in headers.items() if name.lower() not in HOP_BY_HOP}
-        sent |= {
-            "X-Forwarded-Method": method,
-            "X-Forwarded-Proto": "https",
-            "X-Forwarded-Port": "443",
-            "X-Forwarded-Host": sent.pop("Host"),
-            "X-Forwarded-Uri": uri,
-            "X-Forwarded-For": "127.0.0.1",
-        }
-        sent.pop("Content-Length", None)
-        async with httpx.AsyncClient() as client:
-            answer = await client.get(settings["address"], headers=sent)
-        if 200 <= answer.status_code < 300:
-            for name in settings["authResponseHeaders"]:
-                headers.pop(name, None)
-                if name in answer.headers:
-                    headers[name] = answer.headers[name]
-            return True
-        lines = [f"{n}: {v}" for n, v in answer.headers.multi_items() if n not in HOP_BY_HOP]
-        start = [f"HTTP/1.1 {answer.status_code} X", *lines, "connection: close", "", ""]
-        writer.write("\r\n".join(start).encode("latin-1") + answer.content)
-        await writer.drain()
-        return False
-
-    async def tunnel(
-        self,
-        port: int,
-        first: str,
-        headers: Mapping[str, str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        there, to = await asyncio.open_connection("127.0.0.1", port)
-        closing = {} if "Upgrade" in headers else {"Connection": "close"}
-        lines = [f"{name}: {value}" for name, value in {**headers, **closing}.items()]
-        to.write("\r\n".join([first, *lines, "", ""]).encode("latin-1"))
-        up = asyncio.create_task(pipe(reader, to))
-        await pipe(there, writer)
-        up.cancel()
-        to.close()
-
-
-async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+TRAEFIK = """
+tls:
+  stores:
+    default:
+      defaultCertificate:
+        certFile: {folder}/cert.pem
+        keyFile: {folder}/key.pem
+"""
 
 
 @asynccontextmanager
 async def traefik(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
     certificate(folder)
-    handler = partial(SimpleHTTPRequestHandler, directory=str(EXAMPLES))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as pages:
-        threading.Thread(target=pages.serve_forever).start()
+    with login_page() as page:
         words = {
             "http://127.0.0.1:8100": behind.tcp.replace("tcp:", "http://"),
-            "127.0.0.1:8080": f"127.0.0.1:{pages.server_port}",
+            "127.0.0.1:8080": f"127.0.0.1:{page}",
             "127.0.0.1:3000": f"127.0.0.1:{behind.app}",
         }
-        like = LikeTraefik(yaml.safe_load(replaced("traefik.yml", words)))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-        server = await asyncio.start_server(like.serve, "127.0.0.1", port, ssl=context)
-        async with server:
+        text = replaced("traefik.yml", words) + TRAEFIK.format(folder=folder)
+        (folder / "dynamic.yml").write_text(text)  # it would take another name for its static one
+        command = [
+            program("traefik"),
+            f"--entryPoints.websecure.address=127.0.0.1:{port}",
+            f"--providers.file.filename={folder}/dynamic.yml",
+            "--global.checkNewVersion=false",
+            "--global.sendAnonymousUsage=false",
+        ]
+        home, kill = {"HOME": str(folder)}, signal.SIGKILL  # it would take two seconds to leave
+        with running(command, folder, lambda _: shows(port, "/login/"), home, kill):
             yield
-        pages.shutdown()
+
+
+@contextmanager
+def login_page() -> Iterator[int]:
+    """The port of a server of files, which Traefik is none itself."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(EXAMPLES))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as pages:
+        threading.Thread(target=pages.serve_forever, args=(0.01,)).start()
+        try:
+            yield pages.server_port
+        finally:
+            pages.shutdown()
+
+
+def shows(port: int, path: str) -> bool:
+    """Whether the proxy has read which application is where."""
+    if not accepts(port):
+        return False
+    with httpx.Client(transport=httpx.HTTPTransport(verify=False)) as client:
+        url = f"https://127.0.0.1:{port}{path}"
+        return client.get(url, headers={"Host": HOSTS[0]}).is_success
 
 
 PROXIES: dict[str, Start] = {"nginx": nginx, "caddy": caddy, "traefik": traefik}

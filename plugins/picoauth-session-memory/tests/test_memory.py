@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,9 @@ from picoauth import Auth, Caller, ConfigError, Conflict, KeptSessions, Session,
 from picoauth.testing import Clock, Server, serving
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_memory import MemoryKeeper, MemoryPlugin
+from tests.factors import PLUGINS, join
+from tests.refreshing import many_at_once
+from tests.siblings import Siblings
 
 SETTINGS = 'plugins = ["password", "session-memory"]\n'
 ENDED = "session_ended"
@@ -35,6 +38,17 @@ class TestMemory(SessionStoreContract):
         assert isinstance(store, KeptSessions)
         assert isinstance(store.keeper, MemoryKeeper)
         store.keeper.open = False
+
+
+class TestSiblings(Siblings):
+    """A login on several root domains."""
+
+    @pytest.fixture
+    async def server(self, tmp_path: Path) -> AsyncIterator[Server]:
+        settings = 'plugins = ["pin", "session-memory"]'
+        async with serving(tmp_path, settings, plugins=PLUGINS) as running:
+            await join(running)
+            yield running
 
 
 @pytest.fixture
@@ -143,6 +157,12 @@ async def test_full_memory_is_told(tmp_path: Path) -> None:
 async def refresh(server: Server, token: str) -> tuple[int, str | None]:
     answer = await server.client.post("/jwt/refresh", content=token)
     return answer.status_code, answer.json().get("code")
+
+
+async def test_a_thousand_refresh_at_once(server: Server) -> None:
+    """They are one family, with one answer to all: no theft, and no error (K-10)."""
+    await server.register()
+    await many_at_once(server, (await server.login())["refresh_token"], 1000)
 
 
 async def test_restart(tmp_path: Path) -> None:

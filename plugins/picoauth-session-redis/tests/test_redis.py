@@ -29,6 +29,10 @@ from picoauth_session_redis import RedisKeeper
 from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import LATE, dump, load
 from picoauth_session_redis.plugin import check_prefix
+from tests.factors import PLUGINS, join
+from tests.refreshing import many_at_once
+from tests.siblings import Siblings
+from tests.test_two_processes import NOW, Two, refresh_in_both
 
 OK = (200, None)
 DOWN = (503, "unavailable")
@@ -57,6 +61,17 @@ async def server(own: RedisServer, tmp_path: Path) -> AsyncIterator[Server]:
     async with serving(tmp_path, settings(own.url)) as server:
         await server.register()
         yield server
+
+
+class TestSiblings(Siblings):
+    """A login on several root domains."""
+
+    @pytest.fixture
+    async def server(self, redis: RedisServer, tmp_path: Path) -> AsyncIterator[Server]:
+        plugins = settings(redis.url).replace("password", "pin")
+        async with serving(tmp_path, plugins, plugins=PLUGINS) as running:
+            await join(running)
+            yield running
 
 
 async def answered(answer: Any) -> tuple[int, str | None]:
@@ -176,6 +191,27 @@ async def test_two_processes_share_sessions(own: RedisServer, tmp_path: Path) ->
         assert 1 == len({answer.json()["refresh_token"] for answer in answers})
         assert (204, None) == await answered(two.post("/auth/logout", token=tokens["access_token"]))
         assert ENDED == await refresh(one, tokens)
+
+
+async def test_a_thousand_refresh_at_once(redis: RedisServer, tmp_path: Path) -> None:
+    """They are one family, with one answer to all: no theft, and no error (K-10)."""
+    patient = settings(redis.url, "patience_ms = 5000\n")
+    async with serving(tmp_path, patient) as server:
+        await server.register()
+        await many_at_once(server, (await server.login())["refresh_token"], 1000)
+
+
+def test_a_thousand_refresh_in_two_processes(redis: RedisServer, tmp_path: Path) -> None:
+    """The same, with five hundred in each."""
+    two = Two()
+    try:
+        patient = settings(redis.url, "patience_ms = 5000\n")
+        two.both("start", folder=str(tmp_path), now=NOW, settings=patient)
+        assert {"registered": 1} == two.first.do("register", names=["ann"])
+        refresh_in_both(two)
+        two.both("stop")
+    finally:
+        two.end()
 
 
 async def test_dump_logs_nobody_in(server: Server, own: RedisServer) -> None:
