@@ -14,6 +14,7 @@ import pytest
 
 from picoauth import (
     Attemptee,
+    Auth,
     AuthError,
     Challenge,
     Denied,
@@ -168,10 +169,19 @@ class Reusable(CodeFactor):
 
 
 class Racing(CodeFactor):
-    """Spends a code, whether it is still there or not."""
+    """Spends a code, whether it is still there or not; the first waits for the next to look."""
+
+    def __init__(self, auth: Auth, table: str) -> None:
+        super().__init__(auth, table)
+        self.looked = 0
+        self.met = asyncio.Event()
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         proof = await super().verify(situation, payload)
+        self.looked += 1
+        if self.looked > 1:
+            self.met.set()
+        await self.met.wait()
         return replace(proof, statements=[replace(each, rows=None) for each in proof.statements])
 
 

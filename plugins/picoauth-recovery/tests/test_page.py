@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
+from base64 import b32decode
 from pathlib import Path
-from typing import ClassVar
 
 from picoauth.testing import serving
-from tests.factors import CodeFactor, CodePlugin, enrol
+from picoauth_totp.testing import App
 from tests.pages import Exchange, blocks
 
 PAGE = Path(__file__).parent.parent / "README.md"
 SETTINGS = 'plugins = ["password", "totp", "recovery"]'
 
 
-class TotpFactor(CodeFactor):
-    """A second factor of the name that the page has."""
-
-    name: ClassVar[str] = "totp"
-
-
-class TotpPlugin(CodePlugin):
-    factor_type: ClassVar[type[CodeFactor]] = TotpFactor
-
-
 async def test_requests_of_the_page(tmp_path: Path) -> None:
     """Ann logs in by one of her codes, looks at what is left, and makes new ones."""
-    async with serving(tmp_path, SETTINGS, plugins={"totp": TotpPlugin}) as server:
+    async with serving(tmp_path, SETTINGS) as server:
         await server.register()
-        tokens = await enrol(server, "111111", table="totp")
+        token = (await server.login())["access_token"]
+        added = (await server.post("/auth/totp", {}, token=token)).json()
+        code = App(b32decode(added["secret"]), server.clock).code()
+        body = {"id": added["id"], "code": code}
+        confirmed = await server.post("/auth/totp/confirm", body, token=token)
         exchange = Exchange(server)
-        exchange.values["recovery"] = tokens["recovery"]["codes"][0]
+        exchange.values["recovery"] = confirmed.json()["recovery"]["codes"][0]
         found = [block for block in blocks(PAGE) if block.language == "http"]
         assert 8 == len(found)
         for block in found:
