@@ -205,7 +205,10 @@ class Outbox:
 
     async def waiting(self) -> str | None:
         """What `/health-check` says to everybody, and so without a reason or a name."""
-        count, seconds = await self.rows.late()
+        try:
+            count, seconds = await self.rows.late()
+        except Unavailable:  # which the check of the database says
+            return None
         if not count:
             return None
         some = "1 message waits" if count == 1 else f"{count} messages wait"
