@@ -60,7 +60,7 @@ class Situation:
     claimed: User | None
     """Who `identify` found."""
     state: Any
-    """What `begin` kept, once: it is gone after this look, success or not."""
+    """What `begin` kept, once: it is gone after this look, success or not, unless it is `lasting`."""
     caller: Caller
 
 
@@ -74,6 +74,8 @@ class Factor(ABC):
     """Counts as a second factor; being enrolled makes a second one necessary."""
     fallback: ClassVar[bool] = False
     """Serves as a second factor, but being enrolled makes none necessary (recovery codes)."""
+    lasting: ClassVar[bool] = False
+    """What `begin` keeps outlives a wrong proof, for what may be mistyped: the factor counts tries."""
     refused: ClassVar[Problem] = PROOF_REFUSED
     """The one answer to every wrong proof, whoever the user is (P-8)."""
     problems: ClassVar[Sequence[Problem]] = ()

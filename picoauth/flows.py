@@ -68,7 +68,7 @@ class Flow:
         )
 
     def without_state(self, name: str) -> Flow:
-        """A challenge is good for one look, success or not."""
+        """A challenge is good for one look, success or not; but see `Factor.lasting`."""
         states = {factor: state for factor, state in self.states.items() if factor != name}
         return replace(self, states=states)
 

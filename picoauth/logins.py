@@ -129,7 +129,7 @@ class Logins:
             try:
                 flow, proof = await self.proving.proof(flow, user, name, payload, step.caller)
             except (AuthError, Unavailable) as refusal:
-                left = flow.without_state(name)
+                left = self.lasting(flow.without_state(name), flow)
                 raise await self.flows.again(left, refusal, accepted) from refusal
             accepted.append(proof)
         user = await self.flows.user(flow)
@@ -152,7 +152,17 @@ class Logins:
         flow = proven.flow
         if isinstance(reason, Unavailable):  # nothing was written: the flow goes on as it came
             came = replace(proven.came, states=flow.states)
-            return await self.flows.again(came, reason)
+            return await self.flows.again(self.lasting(came, proven.came), reason)
         if reason.index == 0:  # the guard
             return Denied(START_OVER)
         return await self.flows.spent(flow, proven.accepted, reason.index - 1)
+
+    def lasting(self, flow: Flow, before: Flow) -> Flow:
+        """The flow with the challenges that outlive a look; their factors count the tries."""
+        factors = self.proving.factors
+        kept = {
+            name: state
+            for name, state in before.states.items()
+            if name in factors and factors[name].lasting
+        }
+        return replace(flow, states={**flow.states, **kept})

@@ -18,6 +18,7 @@ from tests.factors import (
     PIN,
     PLUGINS,
     WRONG_PIN,
+    LinkFactor,
     begin,
     code_of,
     count,
@@ -189,6 +190,41 @@ async def test_challenge_is_good_for_one_look(server: Server) -> None:
     assert (401, "proof_refused") == code_of(wrong)
     body = {"factor": "key", "owner": "ann"}
     assert (400, "invalid_body") == code_of(await step(server, wrong.json()["flow"], **body))
+
+
+async def test_lasting_challenge(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that may be mistyped outlives a wrong proof, and none once it was right."""
+    monkeypatch.setattr(LinkFactor, "lasting", True)
+    await enrol(server, "111111")
+    flow = await begin(server, "link", to="ann")
+    for _ in range(3):
+        wrong = await step(server, flow, factor="link", clicked=False)
+        assert (401, "proof_refused") == code_of(wrong)
+        flow = wrong.json()["flow"]
+    right = await step(server, flow, factor="link", clicked=True)
+    assert (401, "more_needed") == code_of(right)
+    rows = await server.auth.database.read("select data from tickets")
+    assert [{}] == [json.loads(data)["states"] for (data,) in rows]
+
+
+async def test_lasting_challenge_of_a_login_that_was_not_written(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing came of it, so it is good for another try; any other is gone."""
+    login = server.auth.logins.mint.login
+
+    async def full(*_: Any) -> Any:
+        raise Unavailable("the disk is full")
+
+    for lasting, expected in ((True, (200, None)), (False, (401, "proof_refused"))):
+        monkeypatch.setattr(LinkFactor, "lasting", lasting)
+        flow = await begin(server, "link", to="ann")
+        monkeypatch.setattr(server.auth.logins.mint, "login", full)
+        answer = await step(server, flow, factor="link", clicked=True)
+        assert (503, "unavailable") == code_of(answer)
+        monkeypatch.setattr(server.auth.logins.mint, "login", login)
+        again = await step(server, answer.json()["flow"], factor="link", clicked=True)
+        assert expected == code_of(again)
 
 
 async def test_challenge_of_one_factor_survives_the_answer_of_another(server: Server) -> None:

@@ -136,6 +136,17 @@ async def test_ticket_ends_at_its_time(tickets: Tickets, clock: Clock, age: int)
             await tickets.database.write(tickets.taking("flow", secrets[1]))
 
 
+async def test_ticket_that_came_too_late(tickets: Tickets, clock: Clock) -> None:
+    """It is told from one that never was, was taken, or is for something else."""
+    late, taken = await issued(tickets, "reset"), await issued(tickets, "reset")
+    assert not await tickets.expired("reset", late)
+    assert await tickets.take("reset", taken)
+    clock.advance(300)
+    assert await tickets.expired("reset", late)
+    others = [("reset", taken), ("reset", "made up"), ("flow", late)]
+    assert [False] * 3 == [await tickets.expired(*other) for other in others]
+
+
 async def test_clock_that_goes_back_revives_nothing(tickets: Tickets, clock: Clock) -> None:
     """A ticket that was taken stays taken, whatever the clock does (FT-1)."""
     secret = await issued(tickets)

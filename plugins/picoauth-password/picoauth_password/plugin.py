@@ -14,9 +14,11 @@ from picoauth import (
     ConfigError,
     Factor,
     Plugin,
+    Problem,
     Reply,
     Request,
     Route,
+    Statement,
     User,
     described,
     hookimpl,
@@ -107,6 +109,8 @@ class PasswordPlugin(Plugin[PasswordSettings]):
     """The factor `password`, its routes and its table."""
 
     hooks: ClassVar[type | None] = PasswordHooks
+    password_problems: ClassVar[Sequence[Problem]] = PASSWORD
+    """Why a new password may be refused."""
 
     def __init__(self, auth: Auth, name: str, settings: PasswordSettings) -> None:
         super().__init__(auth, name, settings)
@@ -212,11 +216,22 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         user = await self.auth.users.find("username", username)
         if user is None:
             raise ConfigError(f"There is no user {username!r}: `picoauth users list` shows all.")
+        await self.replace_password(user, password, (), Caller())
+
+    async def replace_password(
+        self, user: User, password: str, statements: Sequence[Statement], caller: Caller
+    ) -> None:
+        """Give a user who is not logged in a password, the first one or another: every session ends.
+
+        `statements`, as what takes a ticket, come first in its write. Raises AuthError for a
+        password that is refused, Denied where the account changed since `user` was read, and
+        Conflict for `statements`: the password is as it was then.
+        """
         await self.check(password, await self.context(user))
         stored = await self.hasher.hash(password)
-        statements = await self.passwords.setting(user, stored)
+        setting = await self.passwords.setting(user, stored)
         await self.auth.credentials.reset_credential(
-            user, PasswordFactor.name, statements, Caller()
+            user, PasswordFactor.name, [*statements, *setting], caller
         )
 
     async def context(self, user: User) -> PasswordContext:

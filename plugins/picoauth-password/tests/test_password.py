@@ -14,6 +14,8 @@ from picoauth import (
     AuthError,
     Caller,
     ConfigError,
+    Conflict,
+    Denied,
     NoSettings,
     Plugin,
     Problem,
@@ -376,6 +378,28 @@ async def test_first_password_of_nobody(server: Server) -> None:
     with pytest.raises(ConfigError) as caught:
         await plugin(server).set_password("nobody", PASSWORD)
     assert "There is no user 'nobody': `picoauth users list` shows all." == str(caught.value)
+
+
+async def test_password_with_what_allows_it(server: Server) -> None:
+    """It is written together with the caller's statements, or neither is."""
+    user = await only(server)
+    auth = server.auth
+    ticket, issuing = auth.tickets.issue("test", {}, expires_at=2**40, user_id=user.id)
+    await auth.database.write(issuing)
+    taking = [auth.tickets.taking("test", ticket)]
+    with pytest.raises(AuthError, match=r"^password_too_short$"):
+        await plugin(server).replace_password(user, "short", taking, Caller())
+    await plugin(server).replace_password(user, PASSWORD, taking, Caller())
+    token = (await server.login())["access_token"]
+    user = await ann(server)
+    with pytest.raises(Conflict):
+        await plugin(server).replace_password(user, OTHER, taking, Caller())
+    assert 200 == (await server.get("/auth/me", token=token)).status_code
+    await plugin(server).replace_password(user, OTHER, (), Caller())
+    assert (401, "session_ended") == code_of(await server.get("/auth/me", token=token))
+    with pytest.raises(Denied):
+        await plugin(server).replace_password(user, PASSWORD, (), Caller())
+    assert 200 == (await login(server, password=OTHER)).status_code
 
 
 # The hook that it offers
