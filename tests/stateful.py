@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from picoauth import Caller, Embedded, Job, Statement
-from picoauth.testing import Ceremony, Server, serving
+from picoauth.testing import Ceremony, Clock, Server, serving
 from tests.asgi import Answer, Lines, ask, bearer
 from tests.stateful_factors import CEREMONIES, PLUGINS, Holder
 from tests.stateful_model import (
@@ -41,8 +41,11 @@ plugins = ["password", "code", "spare", "key", "pass", "confirming"]
 [throttle]
 failures = 1000000
 """
+REAL = SETTINGS.replace('"code", "spare", "key", "pass"', '"totp", "recovery", "passkey"')
 CHEAP = {"memory_kib": 8, "iterations": 1, "parallelism": 1}
 """Argon2's own least: what hashing costs is not what is tried here."""
+LONG = 8
+"""Characters from which on a text cannot be part of something else by chance."""
 ORIGIN = ("Origin", "http://127.0.0.1:8100")
 
 Action = Callable[[], Awaitable[None]]
@@ -210,7 +213,9 @@ class Bench:
         ceremony = self.server.ceremonies[factor]
         make = ceremony.answer if right else ceremony.wrong
         payload = dict(await make(person.someone, challenge or {}))
-        self.secret(*(str(v) for v in payload.values() if str(v).startswith("marked")))
+        texts = [v for name, v in payload.items() if name == factor and isinstance(v, str)]
+        self.secret(*(text for text in texts if len(text) >= LONG))
+        await self.sync(person)
         held = [h for h in person.held.values() if h.factor == factor]
         return Part(person, factor, payload, right, challenge, held[-1].id if held else None)
 
@@ -436,9 +441,33 @@ class Bench:
         """Write a factor of somebody, which waits to be confirmed; as its plugin would."""
         before = {e.id for e in await self.server.auth.users.enrolments(person.id)}
         await self.server.ceremonies[factor].enrol(person.someone)
-        after = {e.id for e in await self.server.auth.users.enrolments(person.id)}
-        [made] = after - before
-        person.held[made] = Held(made, factor, confirmed=False)
+        found = await self.server.auth.users.enrolments(person.id)
+        [made] = [e for e in found if e.id not in before]
+        person.held[made.id] = Held(made.id, factor, confirmed=made.confirmed_at is not None)
+        await self.sync(person)
+
+    async def sync(self, person: Person) -> None:
+        """Learn what plugins made or voided of fallbacks, by their hook `record` or when used up."""
+        found = await self.server.auth.users.enrolments(person.id)
+        for name in self.fallbacks:
+            ids = [e.id for e in found if e.factor == name]
+            old = [one.id for one in person.held.values() if one.factor == name]
+            for gone in set(old) - set(ids):
+                del person.held[gone]
+            for made in set(ids) - set(old):
+                person.held[made] = Held(made, name, confirmed=True)
+
+    @property
+    def fallbacks(self) -> list[str]:
+        """Those that real plugins manage; the toys' are enrolled as any other."""
+        return [name for name, t in self.world.traits.items() if t.fallback and not t.sure]
+
+    def told(self, person: Person, body: Mapping[str, Any]) -> None:
+        """Codes that came with an answer."""
+        for name in self.fallbacks:
+            if name in body:
+                codes = person.someone.notes[name] = list(body[name]["codes"])
+                self.secret(*codes)
 
     async def confirm(self, by: Credential, owner: Person, held: Held) -> None:
         answer = await self.fresh_only("POST", "/confirming", {"id": held.id}, by)
@@ -453,6 +482,8 @@ class Bench:
             if self.world.traits[held.factor].demanding:
                 by.session.second_at = self.world.now
             self.changed(by.session, answer)
+            self.told(owner, answer.json)
+            await self.sync(owner)
 
     async def remove(self, by: Credential, owner: Person, held: Held) -> None:
         person = by.session.person
@@ -466,6 +497,7 @@ class Bench:
         else:
             self.changed(by.session, answer)
             del person.held[held.id]
+            await self.sync(person)
 
     async def rename(self, by: Credential, owner: Person, held: Held) -> None:
         code = self.admitted(by)
@@ -658,12 +690,12 @@ def template(settings: str) -> Path:
     return Path(kept.name)
 
 
-async def opened(stack: AsyncExitStack, folder: Path, settings: str) -> Bench:
+async def opened(stack: AsyncExitStack, folder: Path, settings: str, clock: Clock) -> Bench:
     """A server in whose background nothing is deleted by itself.
 
     Nothing is lost by a crash that does not happen: so nothing waits for the disk.
     """
-    serve = serving(folder, settings, plugins=PLUGINS, ceremonies=CEREMONIES)
+    serve = serving(folder, settings, plugins=PLUGINS, ceremonies=CEREMONIES, clock=clock)
     server = await stack.enter_async_context(serve)
     auth = server.auth
     assert isinstance(auth.database, Embedded)

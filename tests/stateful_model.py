@@ -209,14 +209,12 @@ class World:
         return several and any(self.helps(name) for name in factors)
 
     def next(self, state: State) -> list[str]:
-        """What else the user has that would be enough."""
+        """What else the user has that would be enough; what replaces a lost one comes last."""
         assert state.person is not None
         has = set(state.person.confirmed()) - {done.factor for done in state.done}
-        return [
-            name
-            for name in self.traits
-            if name in has and self.enough(replace(state, done=(*state.done, Done(name, False, 0))))
-        ]
+        names = sorted(self.traits, key=lambda name: self.traits[name].fallback)
+        more = {name: replace(state, done=(*state.done, Done(name, False, 0))) for name in has}
+        return [name for name in names if name in has and self.enough(more[name])]
 
     def fresh(self, session: Session) -> bool:
         at = session.second_at if self.protected(session.person) else session.auth_at
@@ -288,12 +286,20 @@ class World:
     def outcomes(self, state: State, parts: Sequence[Part], delivery: str) -> Iterator[Outcome]:
         """How a step may end; more than one way only where a factor is free to refuse."""
         state = replace(state, delivery=delivery or state.delivery)
-        yield self.outcome(state, parts, ())
+        yield self.outcome(state, parts, None)
         for part in parts:
-            if not self.traits[part.factor].sure:
-                yield self.outcome(state, parts, (part,))
+            trait = self.traits[part.factor]
+            if not trait.sure:
+                yield self.outcome(state, parts, part, trait.refused)
+                yield self.outcome(state, parts, part, (400, "invalid_body"))
 
-    def outcome(self, state: State, parts: Sequence[Part], doubted: Sequence[Part]) -> Outcome:
+    def outcome(
+        self,
+        state: State,
+        parts: Sequence[Part],
+        doubted: Part | None,
+        doubt: tuple[int, str] = (0, ""),
+    ) -> Outcome:
         accepted: list[Part] = []
         for part in parts:
             trait, gone = self.traits[part.factor], self.gone(state)
@@ -302,9 +308,10 @@ class World:
             if not self.usable(part.factor, state):
                 wrong = refused(400, "factor_out_of_place")
                 return self.again(state.without(part.factor), wrong, accepted)
-            if part in doubted or not self.proves(part, state):
+            if part is doubted or not self.proves(part, state):
                 unasked = trait.asks and part.factor not in state.challenges
-                wrong = refused(400, "invalid_body") if unasked else refused(*trait.refused)
+                said = (400, "invalid_body") if unasked else trait.refused
+                wrong = refused(*(doubt if part is doubted else said))
                 return self.again(state.without(part.factor), wrong, accepted)
             state = self.proven(state, part)
             accepted.append(part)

@@ -17,14 +17,16 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.stateful import SETTINGS, Bench, Credential, opened, template
+from picoauth.testing import Clock
+from tests.stateful import REAL, SETTINGS, Bench, Credential, opened, template
 from tests.stateful_model import Flow, Held, Part, Person, Session
 
 T = TypeVar("T")
 
 LONG = os.environ.get("PICOAUTH_EXAMPLES")
-"""How many lives of a server are tried, where it shall be more of them; then what fails is shrunk."""
-EXAMPLES = int(LONG or 40)
+"""How many other lives of a server are tried, where it shall be more; then what fails is shrunk."""
+EXAMPLES = int(LONG or 20)
+"""With toys and with real plugins each."""
 STEPS = 50
 PEOPLE = 3
 BACK = 3000
@@ -89,7 +91,9 @@ class Lives(RuleBasedStateMachine):
         self.highest = 0.0
         self.kept: list[Part] = []
         shutil.copytree(template(self.SETTINGS), self.folder.name, dirs_exist_ok=True)
-        self.bench: Bench = self.run(opened(self.stack, Path(self.folder.name), self.SETTINGS))
+        self.clock = Clock()
+        opening = opened(self.stack, Path(self.folder.name), self.SETTINGS, self.clock)
+        self.bench: Bench = self.run(opening)
         self.world = self.bench.world
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -99,6 +103,8 @@ class Lives(RuleBasedStateMachine):
         except BaseException:
             self.failed = True
             raise
+        finally:
+            self.highest = max(self.highest, self.clock())
 
     def teardown(self) -> None:
         """What was not looked at each time is looked at in the end: the oldest, and all bytes."""
@@ -254,7 +260,11 @@ class Lives(RuleBasedStateMachine):
     def send_again(self, number: int, way: Way, flow: int) -> None:
         """A proof that was sent before, in a flow that goes on, or in a login of its user."""
         part = some(self.kept[::-1], number)
-        self.run(self.sending_again(part, way, self.flow(flow) if flow < 2 else None))
+        self.run(
+            self.sending_again(
+                part, way, self.flow(flow) if flow < 2 and self.world.flows else None
+            )
+        )
 
     async def sending_again(self, part: Part, way: Way, flow: Flow | None) -> None:
         if flow is None and not self.world.traits[part.factor].starts:
@@ -428,13 +438,12 @@ class Lives(RuleBasedStateMachine):
     @rule(by=seconds, days=days, clean=nth)
     def time_passes(self, by: int, days: int, clean: int) -> None:
         self.run(self.bench.clock(by + days * 86400))
-        self.highest = max(self.highest, self.bench.server.clock())
         if clean == 0:
             self.run(self.bench.clean())
 
     @rule(by=back)
     def clock_goes_back(self, by: int) -> None:
-        if self.bench.server.clock() - by >= self.highest - BACK:
+        if self.clock() - by >= self.highest - BACK:
             self.run(self.bench.clock(-by))
 
     # What always holds
@@ -456,12 +465,22 @@ class Lives(RuleBasedStateMachine):
 
 SMALL = settings(
     phases=[Phase.generate] if LONG is None else [Phase.generate, Phase.shrink],
-    derandomize=True,
+    derandomize=LONG is None,
     database=None,
     deadline=None,
     max_examples=EXAMPLES,
     stateful_step_count=STEPS,
     suppress_health_check=list(HealthCheck),
 )
+
+
+class RealLives(Lives):
+    """The same with the factors of real plugins, each by the ceremony that it brings."""
+
+    SETTINGS = REAL
+
+
 Lives.TestCase.settings = SMALL
+RealLives.TestCase.settings = SMALL
 TestLives = Lives.TestCase
+TestRealLives = RealLives.TestCase
