@@ -7,6 +7,8 @@ PROJECTS := pyproject.toml requirements.txt constraints.txt $(wildcard plugins/*
 # What the example for directories is built with, and tested against: it is left out elsewhere.
 LDAP := $(and $(wildcard /usr/include/ldap.h),$(wildcard /usr/include/sasl/sasl.h),$(wildcard /usr/sbin/slapd))
 EXAMPLES := examples/picoauth-one-time-link $(if $(LDAP),examples/picoauth-ldap)
+# Tests of one file stay together: they share what is costly to start. 0 runs all in one process.
+WORKERS ?= auto
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help:  ## show this help
@@ -17,7 +19,7 @@ serve: $(VENV)/.serve  ## serve picoauth.toml on a unix socket and on loopback
 
 test: $(VENV)/.test  ## run every test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
