@@ -176,12 +176,12 @@ def last_factor_goes(patch: Patch) -> None:
 
 def code_that_is_not_spent(patch: Patch) -> None:
     """A code is good twice."""
-    effects = Proving.effects
+    accepted = Proving.accepted
 
-    def kept(self: Proving, name: str, proof: Any) -> Any:
-        return effects(self, name, replace(proof, statements=()))
+    def kept(self: Proving, flow: Flow, name: str, proof: Any) -> Any:
+        return accepted(self, flow, name, replace(proof, statements=()))
 
-    patch.setattr(Proving, "effects", kept)
+    patch.setattr(Proving, "accepted", kept)
 
 
 def session_that_never_idles(patch: Patch) -> None:
