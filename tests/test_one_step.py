@@ -119,7 +119,7 @@ async def test_odd_second_factor(server: Server, odd: Any) -> None:
 @pytest.mark.parametrize("name", ["topt", "code ", "Code", "", "otp"])
 async def test_unknown_member(server: Server, name: str) -> None:
     """A misspelt factor is none: the second one is asked for, and nobody is let in without."""
-    answer = await step(server, **PIN, **{name: "111111"})
+    answer = await server.post("/auth/login", {**PIN, name: "111111"})
     assert ((401, "more_needed"), ["code", "spare"]) == (code_of(answer), answer.json()["next"])
     assert ((1, 1), 0) == (await left(server), await sessions(server))
 
@@ -148,7 +148,7 @@ async def test_everything_in_a_flow(server: Server) -> None:
 
 async def test_second_factor_cannot_begin(server: Server) -> None:
     """The main factor has to be one that a login may start with, whatever comes along."""
-    body = {"factor": "code", "code": "111111", "pin": dict(PIN)}
+    body: dict[str, Any] = {"factor": "code", "code": "111111", "pin": dict(PIN)}
     assert (400, "factor_out_of_place") == code_of(await step(server, **body))
     assert ((1, 1), 0) == (await left(server), await sessions(server))
 

@@ -18,14 +18,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from picoauth.testing import Clock
-from tests.stateful import REAL, SETTINGS, Bench, Credential, opened, template
+from tests.stateful import Bench, opened
 from tests.stateful_model import Flow, Held, Part, Person, Session
+from tests.stateful_server import REAL, SETTINGS, Credential, template
 
 T = TypeVar("T")
 
 LONG = os.environ.get("PICOAUTH_EXAMPLES")
 """How many other lives of a server are tried, where it shall be more; then what fails is shrunk."""
-EXAMPLES = int(LONG or 20)
+EXAMPLES = int(LONG or 15)
 """With toys and with real plugins each."""
 STEPS = 50
 PEOPLE = 3
