@@ -225,12 +225,14 @@ class Page:
         await self.press_at(f"named('button, a, label.check', {json.dumps(name)})")
 
     async def press_at(self, element: str) -> None:
-        """Click what is there and does nothing yet."""
+        """Click what is there, does nothing yet, and has come to rest."""
         await self.until(f"{element}?.closest('[aria-busy=true]') === null")
         x, y = await self.js(
-            f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
-            "const box = e.getBoundingClientRect();"
-            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            f"(async () => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
+            "for (let last = [];;) { const box = e.getBoundingClientRect();"
+            "const now = [box.x + box.width / 2, box.y + box.height / 2];"
+            "if (String(now) === String(last)) return now;"
+            "last = now; await new Promise((f) => setTimeout(f, 20)); } })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             await self.send(

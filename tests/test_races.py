@@ -313,7 +313,7 @@ async def test_change_while_a_session_proves_itself(scene: Scene, kind: str) -> 
 async def test_account_that_goes_while_its_flow_is_written(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flow of a user who is deleted at that very moment says to start over."""
+    """A proof of a user who is deleted at that very moment is refused, and hands out no flow."""
     await scene.enrol("111111")
     enrolments = scene.here.auth.users.enrolments
 
@@ -324,7 +324,8 @@ async def test_account_that_goes_while_its_flow_is_written(
 
     monkeypatch.setattr(scene.here.auth.users, "enrolments", deleting)
     answer = await scene.login()
-    assert ((401, "start_over"), 0) == (code_of(answer), await scene.rows("tickets"))
+    assert ((401, "proof_refused"), 0) == (code_of(answer), await scene.rows("tickets"))
+    assert "flow" not in answer.json()
 
 
 @pytest.mark.parametrize(("pin", "expected"), [("1234", "flow_ended"), ("4321", "start_over")])

@@ -311,6 +311,7 @@ class TestContract(FactorContract):
     """What every factor keeps to, tried by the kit."""
 
     factor = "ldap"
+    elsewhere = True
 
     @pytest.fixture
     def picoauth_settings(self, slapd: Any) -> str:

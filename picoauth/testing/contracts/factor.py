@@ -46,6 +46,8 @@ class FactorContract(Contract):
     """The name of the factor."""
     single_use: ClassVar[bool] = False
     """Whether a proof is good for one login, as a code is, and a signature of a challenge."""
+    elsewhere: ClassVar[bool] = False
+    """Whether the credential is no row of the plugin's, as a password in a directory."""
     guessable: ClassVar[bool] = True
     """Whether guesses have to be few; not those of a secret of 128 bits that knows its user."""
 
@@ -57,7 +59,7 @@ class FactorContract(Contract):
     @pytest.fixture
     def bench(self, server: Server) -> Bench:
         """The factor, and users who try it."""
-        return Bench(server, self.factor)
+        return Bench(server, self.factor, elsewhere=self.elsewhere)
 
     async def test_right_proof(self, bench: Bench) -> None:
         """It is accepted, and makes a session that says by which methods."""
@@ -223,9 +225,10 @@ class FactorContract(Contract):
 class Bench:
     """A factor under test, and users who try it."""
 
-    def __init__(self, server: Server, factor: str) -> None:
+    def __init__(self, server: Server, factor: str, *, elsewhere: bool = False) -> None:
         self.server = server
         self.factor = factor
+        self.elsewhere = elsewhere
         self.kind: Factor = server.auth.factors[factor]
         self.ceremony: Ceremony = server.ceremonies[factor]
 
@@ -288,9 +291,13 @@ class Bench:
         return await step.send({} if payload == right else payload)  # the odd one may be right
 
     async def remove(self, someone: Someone) -> None:
-        """Take the credential from the user. The kernel's row comes back, which would refuse too."""
+        """Take the credential from the user. The kernel's row, which would refuse too, comes back.
+
+        Not where it is all that there is to take.
+        """
         users, where = self.server.auth.users, "where user_id = ? and factor = ?"
-        held = [e for e in await users.enrolments(someone.user.id) if e.factor == self.factor]
+        found = [] if self.elsewhere else await users.enrolments(someone.user.id)
+        held = [e for e in found if e.factor == self.factor]
         await self.server.auth.database.write(
             Statement(f"delete from enrolments {where}", (someone.user.id, self.factor), rows=1),
             *(users.enrolling(enrolment) for enrolment in held),
