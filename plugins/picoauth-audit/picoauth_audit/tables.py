@@ -1,0 +1,59 @@
+"""The tables of the log. Append only: what is here was applied somewhere."""
+
+MIGRATIONS = (
+    # What joins the write of a change is one row and one small index; the others come when the
+    # row is sealed.
+    """
+    create table audit (
+        id text not null, waiting integer, seq integer, at integer not null,
+        event text not null, who text, actor text, members text not null, traces blob,
+        salt blob, address text, user_agent text, request_id text, ids text, link blob, mac blob
+    )
+    """,
+    "create index audit_waiting on audit (waiting) where waiting is not null",
+    "create unique index audit_seq on audit (seq) where seq is not null",
+    "create unique index audit_id on audit (id) where seq is not null",
+    "create index audit_who on audit (who, seq) where seq is not null",
+    "create index audit_actor on audit (actor, seq) where seq is not null and actor is not null",
+    """
+    create table audit_users (
+        pseudonym text primary key, salt blob not null,
+        user_id text not null references users(id) on delete cascade
+    )
+    """,
+    "create index audit_users_user on audit_users (user_id)",
+    # Beside the one above, since a deletion takes its row before the log can look into it.
+    "create table audit_names (subject blob primary key, pseudonym text not null)",
+    "create unique index audit_names_pseudonym on audit_names (pseudonym)",
+    """
+    create table audit_head (
+        name text primary key, version integer not null, sealed blob not null
+    )
+    """,
+    """
+    create table audit_refusals (
+        kind text not null, minute integer not null, count integer not null,
+        primary key (kind, minute)
+    )
+    """,
+    """
+    create table audit_devices (
+        user_id text not null references users(id) on delete cascade,
+        hash blob not null, seen_at integer not null, primary key (user_id, hash)
+    )
+    """,
+    """
+    create table audit_notices (
+        id text primary key, user_id text not null references users(id) on delete cascade,
+        template text not null, detail text not null, device text not null,
+        languages text not null, at integer not null, next_at integer not null
+    )
+    """,
+    "create index audit_notices_user on audit_notices (user_id, template)",
+    "create index audit_notices_due on audit_notices (next_at)",
+    """
+    create table audit_locked (
+        user_id text primary key references users(id) on delete cascade, at integer not null
+    )
+    """,
+)
