@@ -17,7 +17,7 @@ from pathlib import Path
 
 from measure import Figure, folder, main
 
-from picoauth.database import Statement
+from picoauth.database import Database, Statement
 from picoauth.embedded import Embedded
 
 RUNS, SECONDS, WRITERS = 10, 2.0, 32
@@ -28,7 +28,7 @@ INSERT = Statement("insert into t (text) values (?)", ("x" * 100,), rows=1)
 def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command line says
     runs, seconds = (3, 0.5) if quick else (RUNS, SECONDS)
     with folder() as path:
-        one, many = asyncio.run(compared(path / "file.db", runs, seconds))
+        one, many = asyncio.run(embedded(path / "file.db", runs, seconds))
         synced = max(syncs(path / "synced", seconds) for _ in range(3))
     return [
         Figure("file system, append and sync", synced, "/s"),
@@ -38,8 +38,15 @@ def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command li
     ]
 
 
-async def compared(path: Path, runs: int, seconds: float) -> tuple[float, float]:
+async def embedded(path: Path, runs: int, seconds: float) -> tuple[float, float]:
     database = Embedded(path)
+    rates = await compared(database, runs, seconds)
+    await database.close()
+    return rates
+
+
+async def compared(database: Database, runs: int, seconds: float) -> tuple[float, float]:
+    """What one writer does in a second, and what many do together."""
     await database.write(TABLE)
     rates: dict[int, list[float]] = {1: [], WRITERS: []}
     written = 0
@@ -52,11 +59,10 @@ async def compared(path: Path, runs: int, seconds: float) -> tuple[float, float]
             found.append(sum(counts) / (time.perf_counter() - began))
             written += sum(counts)
     assert [(written,)] == await database.read("select count(*) from t", slow=True)
-    await database.close()
     return max(rates[1]), max(rates[WRITERS])
 
 
-async def writing(database: Embedded, end: float) -> int:
+async def writing(database: Database, end: float) -> int:
     count = 0
     while time.perf_counter() < end:
         await database.write(INSERT)
