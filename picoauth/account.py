@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from picoauth import replies
-from picoauth.devices import device
+from picoauth import replies, shown
+from picoauth.directory import Listed
 from picoauth.problems import (
     INVALID_USERNAME,
     LAST_FACTOR,
@@ -15,12 +15,11 @@ from picoauth.problems import (
     REFUSED,
     START_OVER,
     STEPUP_NEEDED,
+    TOO_MANY_RENAMES,
     USERNAME_TAKEN,
 )
 from picoauth.routes import Reply, Request, Route
-from picoauth.sessions import Session, logins
 from picoauth.shapes import described
-from picoauth.users import Enrolment
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -51,6 +50,22 @@ class Label:
     label: str = described("Name to show.", least=1, most=100, example="Phone")
 
 
+@replies.shape
+class Closed:
+    """What becomes of a closed account."""
+
+    deleted_at: int = described("When it is deleted, unless it is restored.", example=1800604800)
+
+
+@replies.shape
+class Export:
+    """All that is known about a user; each plugin that knows something adds it under its name."""
+
+    picoauth: Mapping[str, Any] = described(
+        "The account, its factors and its sessions.", example={}
+    )
+
+
 class Account:
     """What users see and do about their own account, sessions and factors."""
 
@@ -62,14 +77,24 @@ class Account:
             return Route(method=method, path=path, handler=handler, policy=policy, **more)
 
         gone, changed = (NOT_FOUND,), (START_OVER, REFUSED)
-        taken = (INVALID_USERNAME, USERNAME_TAKEN, STEPUP_NEEDED, NOT_FOUND)
+        taken = (INVALID_USERNAME, USERNAME_TAKEN, TOO_MANY_RENAMES, STEPUP_NEEDED, NOT_FOUND)
+        closing = self.auth.config.account.deletion_grace
+        deleted: dict[str, Any] = {"status": 202, "answer": Closed} if closing else {"status": 204}
         me: dict[str, Any] = {"answer": replies.Me, "problems": taken}
         tokens = {"answer": replies.Handed, "problems": (NOT_FOUND, LAST_FACTOR, *changed)}
         return [
             route("GET", "/auth/me", self.me, "session", answer=replies.Me, problems=gone),
             route("PUT", "/auth/me", self.replace, "session", body=Profile, **me),
             route("PATCH", "/auth/me", self.change, "session", body=Changes, **me),
-            route("DELETE", "/auth/me", self.delete, "fresh", status=204, problems=gone),
+            route("DELETE", "/auth/me", self.delete, "fresh", problems=gone, **deleted),
+            route(
+                "GET",
+                "/auth/me/export",
+                self.export,
+                "fresh",
+                answer=Export,
+                problems=(NOT_FOUND, REFUSED),
+            ),
             route("GET", "/auth/sessions", self.sessions, "session", answer=replies.Sessions),
             route("DELETE", "/auth/sessions", self.end_others, "fresh", status=204, problems=gone),
             route("DELETE", "/auth/sessions/{id}", self.end, "fresh", status=204),
@@ -84,18 +109,7 @@ class Account:
 
     async def described(self, user_id: str) -> dict[str, Any]:
         user = await self.auth.users.require(user_id)
-        found = await self.auth.users.identifiers(user_id)
-        return {
-            "id": user.id,
-            "username": next((i.display for i in found if i.kind == "username"), None),
-            "name": user.name,
-            "locale": user.locale,
-            "identifiers": [
-                {"kind": i.kind, "value": i.display, "verified": i.verified} for i in found
-            ],
-            "created_at": user.created_at,
-            "last_login_at": user.last_login_at,
-        }
+        return shown.user(Listed(user, await self.auth.users.identifiers(user_id)))
 
     async def replace(self, request: Request) -> Reply:
         """Replace the account's names and language."""
@@ -111,19 +125,41 @@ class Account:
         user_id = request.access.user_id
         if changes.get("username") not in (None, await self.auth.users.username(user_id)):
             await self.auth.require_fresh(request.access)
-        more = await self.auth.accounts.change(user_id, changes, request.caller)
+        more = await self.auth.accounts.change(user_id, changes, request.caller, limited=True)
         return Reply({**await self.described(user_id), **more})
 
     async def delete(self, request: Request) -> Reply:
         """Delete the account, and all that belongs to it."""
-        await self.auth.accounts.delete(request.access.user_id, request.caller)
+        user_id, caller = request.access.user_id, request.caller
+        if self.auth.config.account.deletion_grace:
+            deleted_at = await self.auth.accounts.close(user_id, caller)
+            return Reply({"deleted_at": deleted_at}, 202)
+        await self.auth.accounts.delete(user_id, caller)
         return Reply(status=204)
+
+    async def export(self, request: Request) -> Reply:
+        """All that is known about who asks, here and by plugins, without what proves anything."""
+        user = await self.auth.users.require(request.access.user_id)
+        found = await self.auth.sessions.list(user.id)
+        renamed_at = await self.auth.accounts.renaming.known(user.id)
+        current = request.access.session_id
+        own = {
+            "account": {**await self.described(user.id), "renamed_at": renamed_at},
+            "factors": [shown.factor(e) for e in await self.auth.users.enrolments(user.id)],
+            "sessions": [shown.session([one], current) for one in found],
+        }
+        plugins = self.auth.plugins
+        others = {
+            name: await plugins.answer(name, "export", function, user=user)
+            for name, function in plugins.implementations("export")
+        }
+        return Reply({"picoauth": own, **{n: known for n, known in others.items() if known}})
 
     async def sessions(self, request: Request) -> Reply:
         """The user's sessions, each with what was made of it on other hosts."""
         found = await self.auth.sessions.list(request.access.user_id)
         current = request.access.session_id
-        return Reply({"sessions": [listed(each, current) for each in logins(found)]})
+        return Reply({"sessions": shown.sessions(found, current)})
 
     async def end_others(self, request: Request) -> Reply:
         """End all sessions of the user but this one, which for a sibling is its login."""
@@ -141,7 +177,7 @@ class Account:
     async def factors(self, request: Request) -> Reply:
         """The factors that the user has enrolled."""
         found = await self.auth.users.enrolments(request.access.user_id)
-        return Reply({"factors": [enrolment(e) for e in found]})
+        return Reply({"factors": [shown.factor(e) for e in found]})
 
     async def rename(self, request: Request) -> Reply:
         """Give an enrolled factor another name."""
@@ -155,30 +191,3 @@ class Account:
         return Reply(
             await self.auth.credentials.remove_factor(session_id, request.path["id"], caller)
         )
-
-
-def listed(login: Sequence[Session], current: str) -> dict[str, Any]:
-    session = login[0]
-    return {
-        "id": session.id,
-        "current": any(one.id == current for one in login),
-        "created_at": session.created_at,
-        "used_at": max(one.rotated_at for one in login),
-        "expires_at": min(session.idle_at, session.expires_at),
-        "amr": list(session.amr),
-        "delivery": session.delivery,
-        "device": device(session.user_agent),
-        "address": session.address,
-        "user_agent": session.user_agent,
-    }
-
-
-def enrolment(e: Enrolment) -> dict[str, Any]:
-    return {
-        "id": e.id,
-        "factor": e.factor,
-        "label": e.label,
-        "confirmed": e.confirmed_at is not None,
-        "confirmed_at": e.confirmed_at,
-        "last_used_at": e.last_used_at,
-    }

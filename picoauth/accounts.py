@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from picoauth.callers import Caller
 from picoauth.changes import RISE, again, ended, heed
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Conflict
 from picoauth.events import (
-    Caller,
     IdentifierRestored,
     SessionEnded,
     SessionsEnded,
     UserChanged,
-    UserDeleted,
     UserDisabled,
     UserEnabled,
 )
-from picoauth.identifiers import Identifier, identifier
+from picoauth.identifiers import Identifier
+from picoauth.leaving import Leaving
 from picoauth.problems import NOT_FOUND, USERNAME_TAKEN
-from picoauth.throttle import Attempt
+from picoauth.renaming import Renaming
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -38,13 +38,21 @@ class Accounts:
 
     def __init__(self, auth: Auth) -> None:
         self.auth = auth
+        self.leaving = Leaving(auth)
+        self.renaming = Renaming(auth)
 
     async def change(
-        self, user_id: str, changes: Mapping[str, str | None], caller: Caller
+        self,
+        user_id: str,
+        changes: Mapping[str, str | None],
+        caller: Caller,
+        *,
+        limited: bool = False,
     ) -> dict[str, Any]:
         """Change `name`, `locale` and `username`, where they differ; of them the locale may be None.
 
-        Answers the `record` replies. Raises AuthError for a taken name.
+        `limited` where it is the user who does, and may take another user name only so often.
+        Answers the `record` replies. Raises AuthError for a taken name, or one name too many.
         """
 
         async def attempt() -> dict[str, Any]:
@@ -57,16 +65,23 @@ class Accounts:
                 for n, v in changes.items()
                 if v != before[n] and (v is not None or n == "locale")
             }
-            return await self.changed(user, old, new, caller) if new else {}
+            return await self.changed(user, old, new, caller, limited=limited) if new else {}
 
         return await again(attempt)
 
     async def changed(
-        self, user: User, old: Identifier | None, new: Mapping[str, str | None], caller: Caller
+        self,
+        user: User,
+        old: Identifier | None,
+        new: Mapping[str, str | None],
+        caller: Caller,
+        *,
+        limited: bool,
     ) -> dict[str, Any]:
         """Write what is new. The guard comes first: a race is not taken for a taken name."""
         username, columns = new.get("username"), [name for name in new if name != "username"]
-        naming, gone = ((), ()) if username is None else self.renaming(user, old, username)
+        none: tuple[Sequence[Statement], Sequence[Statement]] = ([], [])
+        naming, gone = none if username is None else self.renaming.statements(user, old, username)
         sets = ", ".join([*(f"{name} = ?" for name in columns), "epoch = epoch + ?"])
         sql = f"update users set {sets} where id = ? and epoch = ?"
         args = (*(new[name] for name in columns), len(naming), user.id, user.epoch)
@@ -74,27 +89,15 @@ class Accounts:
             at=self.auth.now(), user_id=user.id, fields=tuple(sorted(new)), caller=caller
         )
         changing = Statement(sql, args, rows=1)
+        counting = [self.renaming.counting(user)] if limited and naming else []
         try:
-            return await self.auth.events.commit(event, changing, *naming, *gone)
+            return await self.auth.events.commit(event, changing, *naming, *gone, *counting)
         except Conflict as conflict:
             if 1 <= conflict.index <= len(naming):
                 raise AuthError(USERNAME_TAKEN) from conflict
+            if counting and conflict.index == 1 + len(naming) + len(gone):
+                raise await self.renaming.refusal(user) from conflict
             raise
-
-    def renaming(
-        self, user: User, old: Identifier | None, username: str
-    ) -> tuple[Sequence[Statement], Sequence[Statement]]:
-        """Statements of a new name, and of the old one: retired, so that nobody else gets it."""
-        new = identifier("username", username, verified=True)
-        naming = self.auth.users.naming(user.id, new, self.auth.now())
-        if old is None:
-            return [naming], []
-        where, args = "where user_id = ? and kind = ? and value = ?", (user.id, old.kind, old.value)
-        if old.value == new.value:
-            sql = f"update identifiers set display = ? {where}"
-            return [], [Statement(sql, (new.display, *args), rows=1)]
-        deleting = Statement(f"delete from identifiers {where}", args, rows=1)
-        return [naming], [deleting, self.auth.users.retiring(old)]
 
     async def restore(
         self, user_id: str, old: Identifier, statements: Sequence[Statement], caller: Caller
@@ -182,24 +185,15 @@ class Accounts:
 
     async def delete(self, user_id: str, caller: Caller) -> None:
         """Delete a user: every row that refers to it goes with it; the name is retired."""
+        await self.leaving.delete(user_id, caller)
 
-        async def attempt() -> None:
-            user = await self.auth.users.require(user_id)
-            event = UserDeleted(at=self.auth.now(), user_id=user.id, caller=caller)
-            found = await self.auth.users.identifiers(user.id)
-            retiring = [self.auth.users.retiring(one) for one in found if one.kind == "username"]
-            sql = "delete from users where id = ? and epoch = ?"
-            deleting = Statement(sql, (user.id, user.epoch), rows=1)
-            rest = [*retiring, *self.forgetting(user), deleting]
-            await ended(self.auth, event, *await self.ending(user), *rest)
+    async def close(self, user_id: str, caller: Caller) -> int:
+        """Let a user leave who may come back for a while; answers when the account is deleted."""
+        return await self.leaving.close(user_id, caller)
 
-        await again(attempt)
-
-    def forgetting(self, user: User) -> Sequence[Statement]:
-        """Failures are counted under the user's id, which nothing may hold after a deletion."""
-        names = [*self.auth.factors, *self.auth.config.ignore_factors]
-        attempts = [Attempt("", user=user.id, factor=name) for name in names]
-        return [one for attempt in attempts for one in self.auth.limiter.succeeded(attempt)]
+    async def reopen(self, user_id: str, caller: Caller) -> None:
+        """Restore a closed account. Raises AuthError where it is not closed."""
+        await self.leaving.reopen(user_id, caller)
 
     async def ending(self, user: User, keep: str | None = None) -> Sequence[Statement]:
         return await self.auth.sessions.end_all(user.id, keep=keep, below_epoch=user.epoch + 1)

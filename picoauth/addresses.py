@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from picoauth.settings import Config
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Proxies:
             if address is None:
                 return None
         return address
+
+    def request_id(self, peer: str | None, given: bytes) -> str | None:
+        """What a proxy of ours calls a request, if that can stand in a log; None of anyone else."""
+        fine = REQUEST_ID.fullmatch(given) is not None and self.trusts(peer)
+        return given.decode() if fine else None
 
     def trusts(self, peer: str | None) -> bool:
         """Whether who connected is a proxy of ours, so that what it says of a request is so."""

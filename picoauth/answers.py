@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import is_dataclass
 from types import UnionType
@@ -19,6 +19,8 @@ from picoauth.discovery import told
 from picoauth.endpoints import RESERVED
 from picoauth.errors import Problem
 from picoauth.factors import Factor
+from picoauth.importlines import MEMBERS as OF_LINES
+from picoauth.imports import ImportField
 from picoauth.jobs import Job
 from picoauth.mail import Mailer
 from picoauth.routes import EdgeRoute, Route
@@ -38,13 +40,18 @@ LISTS: Mapping[str, type] = {
 }
 NAMED = ("factors", "commands", "checks", "jobs")
 """Hooks whose items have a `name`."""
-TAKEN = {
+TAKEN: Mapping[str, Collection[str]] = {
     "factors": RESERVED,  # members of a login's body, as the names of factors are
-    "jobs": {"clean"},
-    "checks": {"database", "revocations", "outbox"},
+    "jobs": {"clean", "reseal"},
+    "checks": {"database", "revocations", "outbox", "older-secrets"},
+    "imports": set(OF_LINES),
 }
-TABLES = ("guards", "senders")
-"""Hooks that answer functions by name."""
+TABLES: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "guards": (callable, "functions"),
+    "senders": (callable, "functions"),
+    "imports": (lambda item: isinstance(item, ImportField), "`ImportField`"),
+}
+"""Hooks that answer things by name: which, and in words."""
 SLOTS: Mapping[str, type] = {
     "database": Database,
     "sessions": SessionStore,
@@ -62,7 +69,7 @@ def misfit(hook: str, answer: object) -> str | None:
     if hook in LISTS:
         return misfits(hook, answer, LISTS[hook])
     if hook in TABLES:
-        return None if is_table(answer) else wanted(hook, answer, "functions by name")
+        return mistabled(hook, answer)
     if hook in SLOTS:
         kind = SLOTS[hook]
         return (
@@ -75,6 +82,16 @@ def misfit(hook: str, answer: object) -> str | None:
     if hook in FACTS and not is_json(answer):
         return wanted(hook, answer, "JSON by name")
     return None
+
+
+def mistabled(hook: str, answer: object) -> str | None:
+    fits, items = TABLES[hook]
+    if not isinstance(answer, Mapping) or not all(
+        isinstance(name, str) and fits(item) for name, item in answer.items()
+    ):
+        return wanted(hook, answer, f"{items} by name")
+    taken = sorted(answer.keys() & TAKEN.get(hook, set()))
+    return f'has a {hook[:-1]} "{taken[0]}", which is a name of the kernel\'s' if taken else None
 
 
 def misfits(hook: str, answer: object, kind: type) -> str | None:
@@ -203,12 +220,6 @@ def occupies(answer: object, kind: type) -> bool:
     return not isinstance(answer, Generator | Coroutine) and all(
         hasattr(answer, name) for name in methods(kind)
     )
-
-
-def is_table(answer: object) -> bool:
-    if not isinstance(answer, Mapping):
-        return False
-    return all(isinstance(name, str) and callable(item) for name, item in answer.items())
 
 
 def is_json(answer: object) -> bool:

@@ -9,18 +9,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
-from picoauth import migrations, schema, secrets, upkeep
+from picoauth import secrets, upgrades, upkeep
 from picoauth.accounts import Accounts
 from picoauth.addresses import Proxies
+from picoauth.callers import Caller
 from picoauth.changes import settled
 from picoauth.cookies import Cookies
 from picoauth.credentials import Credentials
-from picoauth.database import Database, Statement
+from picoauth.database import Database, Statement, values_of
 from picoauth.delivery import Events, by_event
 from picoauth.discovery import Found, blaming
+from picoauth.drafts import Draft
 from picoauth.embedded import Embedded
 from picoauth.errors import AuthError, ConfigError
-from picoauth.events import Caller
 from picoauth.factors import Factor, by_name
 from picoauth.feed import Feed
 from picoauth.figures import Figure, Figures
@@ -45,7 +46,7 @@ from picoauth.sqlsessions import SqlSessions
 from picoauth.throttle import AccountLimiter, Limiter
 from picoauth.tickets import Tickets
 from picoauth.tokens import Access, Tokens
-from picoauth.users import Draft, Users
+from picoauth.users import Users
 
 T = TypeVar("T")
 
@@ -71,9 +72,7 @@ class Auth:
         self.secrets = secrets.load(config, random)
         self.plugins = Plugins()
         self.plugins.load(self, found)
-        self.database: Database = (
-            self.plugins.slot("database", url=config.database) or self.embedded()
-        )
+        self.database: Database = self.engine()
         self.events = Events(self.database)
         self.tickets = Tickets(self.database, self.now, random)
         self.users = Users(self.events, self.secrets, self.now, self.check_registration)
@@ -94,6 +93,11 @@ class Auth:
         self.outbox = Outbox(self)
         self.mail = Mail(self)
         self.fill()
+
+    def engine(self) -> Database:
+        """What a plugin opens, or the embedded engine. Raises ConfigError."""
+        taken: Database | None = self.plugins.slot("database", url=self.config.database)
+        return taken or self.embedded()
 
     def embedded(self) -> Database:
         scheme, elsewhere, _ = self.config.database.partition("://")  # the rest may be secret
@@ -119,7 +123,8 @@ class Auth:
         self.rotation = Rotation(self.sessions, self.events, self.revocations, window, self.now)
         self.events.recorders = by_event(plugins.implementations("record"))
         self.events.listeners = by_event(plugins.implementations("on"))
-        self.jobs.jobs = [upkeep.cleaning(self), *plugins.flat("jobs")]
+        self.events.hears = {name: plugin.hears for name, plugin in plugins.on.items()}
+        self.jobs.jobs = [*upkeep.jobs(self), *plugins.flat("jobs")]
         self.checks = [*upkeep.checks(self), *plugins.flat("checks")]
 
     @asynccontextmanager
@@ -141,19 +146,11 @@ class Auth:
 
     async def migrate(self) -> dict[str, Sequence[str]]:
         """Bring every table up to date; what was applied, by owner."""
-        plugins = dict(self.plugins.collect("migrations"))
-        for name, statements in plugins.items():
-            migrations.check(name, statements)
-        await self.database.write(migrations.LEDGER)
-        owners = {"picoauth": schema.KERNEL, **plugins}
-        return {
-            owner: await migrations.migrate(self.database, owner, statements, self.now())
-            for owner, statements in owners.items()
-        }
+        return await upgrades.upgrade(self)
 
     async def check_factors(self) -> None:
         """Switching a plugin off must not quietly switch second factors off."""
-        rows = await self.database.read("select distinct factor from enrolments order by factor")
+        rows = await self.database.read(values_of("enrolments", "factor"))
         known = {*self.factors, *self.config.ignore_factors}
         stop(
             f"Users have enrolled the factor {name}, but no listed plugin offers it: "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from picoauth import edge
 from picoauth.errors import ConfigError
 from picoauth.policies import Policies
-from picoauth.routes import PARAMETER, AnyRoute, EdgeRoute, Guard, Request, Route
+from picoauth.routes import PARAMETER, AnyRoute, EdgeRoute, Guard, Listener, Request, Route
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -25,6 +25,14 @@ class Registered:
     route: Route
     guard: Guard
     owner: str
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """Who a policy lets in, and on which listener, where the guard says so."""
+
+    guard: Guard
+    listener: Listener | None = None
 
 
 class Catalogue:
@@ -59,10 +67,15 @@ class Catalogue:
                     f"{route.method} {route.path} of {self.who(owner)} has the policy {route.policy!r}, "
                     "which nothing guards: name one that exists, or list the plugin that has it."
                 )
-        found = [Registered(route, guards[route.policy], owner) for owner, route in routes]
+        found = [self.guarded(owner, route, guards[route.policy]) for owner, route in routes]
         return edges, found
 
-    def guards(self) -> dict[str, Guard]:
+    def guarded(self, owner: str, route: Route, guard: Guarding) -> Registered:
+        """All routes of a policy are where its guard says, whichever plugin has them."""
+        placed = replace(route, listener=guard.listener) if guard.listener else route
+        return Registered(placed, guard.guard, owner)
+
+    def guards(self) -> dict[str, Guarding]:
         """Who each policy lets in. Raises ConfigError for a plugin that would guard one of ours."""
         ours, plugins = Policies(self.auth).guards(), self.auth.plugins
         theirs = plugins.unique("guards", dict)
@@ -73,15 +86,15 @@ class Catalogue:
                     "kernel's: list a version of it that guards one of its own."
                 )
             theirs |= {name: self.contained(owner, guard) for name, guard in table.items()}
-        return ours | theirs
+        return {name: Guarding(guard) for name, guard in ours.items()} | theirs
 
-    def contained(self, owner: str, guard: Guard) -> Guard:
+    def contained(self, owner: str, guard: Guard) -> Guarding:
         """A plugin's guard, which denies where it fails or takes too long."""
 
         async def ask(request: Request) -> Any:
             return await self.auth.plugins.answer(owner, "its guard", partial(guard, request))
 
-        return ask
+        return Guarding(ask, getattr(guard, "listener", None))
 
     def who(self, owner: str) -> str:
         """A plugin with its distribution and version, for a sentence."""

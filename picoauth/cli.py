@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,26 @@ from typing import Any
 import click
 
 from picoauth import banner
+from picoauth.auth import Auth
 from picoauth.config import FILE
 from picoauth.discovery import REMEDY, find, imported, installed, told
 from picoauth.errors import AuthError, ConfigError, Conflict, Unavailable
 from picoauth.failures import Failure, Misuse, is_full, unwritten, worded
 from picoauth.hooks import Plugin
 from picoauth.plugins import each
-from picoauth.running import VARIABLE, auth_of, command, configuration, settings_path
+from picoauth.running import VARIABLE, Unopened, auth_of, command, configuration, settings_path
 from picoauth.shapes import suggest
 from picoauth.tables import as_json
 
 LATER = {
-    **{name: f"picoauth.{name}_cli" for name in ("users", "keys", "mail", "doctor")},
+    **{
+        name: f"picoauth.{name}_cli"
+        for name in ("users", "sessions", "keys", "secret", "mail", "doctor")
+    },
+    **dict.fromkeys(("backup", "restore"), "picoauth.backup_cli"),
+    "upgrade": "picoauth.upgrade_cli",
+    "completion": "picoauth.completion",
+    "stress": "picoauth.stress_cli",
     "new-plugin": "picoauth.scaffold",
 }
 """Commands by the module they are in, loaded when asked for: serving needs none of them."""
@@ -66,6 +75,10 @@ class Cli(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if ctx.resilient_parsing:  # a shell asks, at each key: what is broken completes nothing
+            with suppress(ConfigError):
+                return super().resolve_command(ctx, args)
+            return None, None, args
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             near = suggest(name, self.list_commands(ctx)) or "."
             raise click.UsageError(f'There is no command "{name}"{near}', ctx)
@@ -116,9 +129,12 @@ class PluginCommands(click.Group):
         self.plugin = name
 
     def load(self, ctx: click.Context) -> None:
-        """Raises ConfigError."""
-        for one in dict(auth_of(ctx).plugins.collect("commands"))[self.plugin]:
-            self.add_command(one)
+        """Raises ConfigError, but where a shell asks for what it could complete."""
+        with suppress(ConfigError) if ctx.resilient_parsing else nullcontext():
+            offline = imported(find(self.plugin, installed())).offline
+            auth = auth_of(ctx, Unopened if offline else Auth)
+            for one in dict(auth.plugins.collect("commands"))[self.plugin]:
+                self.add_command(one)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self.load(ctx)
@@ -211,11 +227,10 @@ def plugins(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click'
 @click.pass_context
 def migrate(ctx: click.Context) -> None:
     """Bring the database up to date. Serving does the same first."""
-    applied = asyncio.run(auth_of(ctx).migrate())
-    for owner, statements in applied.items():
-        count = len(statements)
-        some = f"{count} migration{'' if count == 1 else 's'} applied"
-        click.echo(f"{owner}: {some if count else 'up to date'}")
+    from picoauth.upgrade_cli import migrated  # noqa: PLC0415 - for this command alone
+
+    for line in migrated(auth_of(ctx)):
+        click.echo(line)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,14 @@ def parse(text: str, base: Path, name: Path = FILE) -> Config:
     object.__setattr__(config, "base", base)
     object.__setattr__(config, "tables", tables)
     return config
+
+
+def changed(config: Config, **changes: Any) -> Config:
+    """The same settings, but for these."""
+    copy = replace(config, **changes)
+    for name in ("base", "tables"):
+        object.__setattr__(copy, name, getattr(config, name))
+    return copy
 
 
 def unlisted(tables: Mapping[str, Any], names: Sequence[str]) -> list[tuple[str, str]]:

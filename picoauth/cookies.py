@@ -135,7 +135,7 @@ class Cookies:
         until, claims = self.claims.get(key, (0, {}))
         if until <= now:
             user = await self.auth.users.get(session.user_id)
-            if user is None or user.disabled_at is not None:
+            if user is None or user.barred:
                 raise Denied(SESSION_ENDED)
             claims = await self.auth.grants.claims(user, session)
             self.claims[key] = now + self.auth.config.tokens.access_life, claims

@@ -7,19 +7,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from picoauth.changes import RISE, TRIES, ended, heed
+from picoauth.callers import Caller
+from picoauth.changes import RISE, TRIES, again, ended, heed
 from picoauth.database import Statement
+from picoauth.drafts import Enrolment
 from picoauth.errors import AuthError, Conflict, Denied, Problem
-from picoauth.events import Caller, CredentialChanged, Event, FactorConfirmed, FactorRemoved
+from picoauth.events import CredentialChanged, Event, FactorConfirmed, FactorRemoved
 from picoauth.problems import LAST_FACTOR, NOT_FOUND, SESSION_ENDED, START_OVER
 from picoauth.sessions import Session, renewed, undoing
-from picoauth.users import Enrolment, User
+from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 
-RISE_ENABLED = f"{RISE} and disabled_at is null"
+RISE_ENABLED = f"{RISE} and disabled_at is null and closed_at is null"
+# Of a closed account, too: without a new password, or a verified address, its owner may not be
+# able to log in and restore it.
+RISE_BY_MAIL = f"{RISE} and disabled_at is null"
 
 Answering = Callable[[Session], Awaitable[Mapping[str, Any]]]
 """What a client is to get for a session once it is changed."""
@@ -86,8 +91,10 @@ class Credentials:
         Answers the `record` replies. Raises Denied if the account changed since the user
         was read, and Conflict for `statements`.
         """
-        event = CredentialChanged(at=self.auth.now(), user_id=user.id, factor=factor, caller=caller)
-        rise = Statement(RISE_ENABLED, (user.id, user.epoch), rows=1)
+        event = CredentialChanged(
+            at=self.auth.now(), user_id=user.id, factor=factor, reset=True, caller=caller
+        )
+        rise = Statement(RISE_BY_MAIL, (user.id, user.epoch), rows=1)
         ending = await self.auth.sessions.end_all(user.id, keep=None, below_epoch=user.epoch + 1)
         try:
             return await ended(self.auth, event, *statements, rise, *ending)
@@ -192,16 +199,27 @@ class Credentials:
         if gone is None:
             raise AuthError(NOT_FOUND)
         await self.check_not_last(gone, enrolments)
-        event = FactorRemoved(
-            at=self.auth.now(),
-            user_id=user.id,
-            factor=gone.factor,
-            enrolment_id=gone.id,
-            caller=caller,
-        )
-        sql = "delete from enrolments where id = ? and user_id = ?"
-        removing = Statement(sql, (gone.id, user.id), rows=1)
-        return await self.change_proofs(session_id, user, event, [removing])
+        event = removal(gone, self.auth.now(), caller)
+        return await self.change_proofs(session_id, user, event, [removing(gone)])
+
+    async def withdraw_factor(self, user_id: str, enrolment_id: str, caller: Caller) -> None:
+        """Take a factor from a user who lost it, for an administrator: every session ends.
+
+        Also the last one: who has none left needs an invitation, or a reset. Raises AuthError (404).
+        """
+
+        async def attempt() -> None:
+            user = await self.auth.users.require(user_id)
+            found = await self.auth.users.enrolments(user.id)
+            gone = next((e for e in found if e.id == enrolment_id), None)
+            if gone is None:
+                raise AuthError(NOT_FOUND)
+            event = removal(gone, self.auth.now(), caller)
+            rise = Statement(RISE, (user.id, user.epoch), rows=1)
+            ending = await self.auth.accounts.ending(user)
+            await ended(self.auth, event, removing(gone), rise, *ending)
+
+        await again(attempt)
 
     async def check_not_last(self, gone: Enrolment, enrolments: Sequence[Enrolment]) -> None:
         """Raises AuthError where what is left would not be enough for a login any more."""
@@ -217,3 +235,14 @@ class Credentials:
             await self.auth.database.write(renaming)
         except Conflict as conflict:
             raise AuthError(NOT_FOUND) from conflict
+
+
+def removal(gone: Enrolment, now: int, caller: Caller) -> FactorRemoved:
+    return FactorRemoved(
+        at=now, user_id=gone.user_id, factor=gone.factor, enrolment_id=gone.id, caller=caller
+    )
+
+
+def removing(gone: Enrolment) -> Statement:
+    sql = "delete from enrolments where id = ? and user_id = ?"
+    return Statement(sql, (gone.id, gone.user_id), rows=1)

@@ -39,3 +39,19 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def values_of(table: str, column: str) -> str:
+    """A query for the values of an indexed column, in their order.
+
+    It looks into the index once for each of them, where `distinct` would read all of it.
+    """
+    return f"""
+        with recursive found (value) as (
+            select min({column}) from {table}
+             union all
+            select (select min(t.{column}) from {table} t where t.{column} > found.value)
+              from found where found.value is not null
+        )
+        select value from found where value is not null
+    """

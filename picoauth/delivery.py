@@ -7,18 +7,19 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from picoauth.additions import Addition, Condition
 from picoauth.asking import asked
-from picoauth.database import Database, Statement
-from picoauth.events import Addition, Caller, Event
+from picoauth.database import Database, Row, Statement
+from picoauth.errors import AuthError, Conflict
+from picoauth.events import Event
+from picoauth.saying import said
 
 log = logging.getLogger("picoauth.events")
-LONGEST = 200
-"""Characters of any text in a log line."""
 PATIENCE = 5.0
 """Seconds that a plugin may take to take note."""
 
@@ -39,6 +40,10 @@ class Prepared:
         return [each for addition in self.added.values() for each in addition.statements]
 
     @property
+    def conditions(self) -> list[Condition]:
+        return [each for addition in self.added.values() for each in addition.conditions]
+
+    @property
     def replies(self) -> dict[str, Any]:
         return {n: one.reply for n, one in self.added.items() if one.reply is not None}
 
@@ -50,6 +55,8 @@ class Events:
         self.database = database
         self.recorders: Mapping[str, Recorder] = {}
         self.listeners: Mapping[str, Listener] = {}
+        self.hears: Mapping[str, type[Event]] = {}
+        """Of a listener that wants to be told of but one kind of events."""
         self.deliveries: set[asyncio.Task[None]] = set()
 
     async def commit(
@@ -58,15 +65,29 @@ class Events:
         """Write the statements and what `record` adds, all or nothing; answer the replies.
 
         Further events of the same write are `also` told; nothing is answered for them.
-        Raises Conflict, its index counting in `statements`, and Unavailable.
+        Raises Conflict, its index counting in `statements`, Unavailable, and AuthError where
+        a condition of a plugin does not hold.
         """
+        replies, _ = await self.committed(event, *statements, also=also)
+        return replies
+
+    async def committed(
+        self, event: Event, *statements: Statement, also: Sequence[Event] = ()
+    ) -> tuple[dict[str, Any], list[list[Row]]]:
+        """The same, and the rows of `statements`."""
         told = [self.prepared(one) for one in (event, *also)]
+        conditions = [each for prepared in told for each in prepared.conditions]
+        first = [condition.statement for condition in conditions]
         writes = [*statements, *(each for prepared in told for each in prepared.statements)]
-        if writes:
-            await self.database.write(*writes)
+        rows = list[list[Row]]()
+        if first or writes:
+            try:
+                rows = await self.database.write(*first, *writes)
+            except Conflict as conflict:
+                raise worded(conflict, conditions) from conflict
         for prepared in told:
             self.tell(prepared)
-        return told[0].replies
+        return told[0].replies, rows[len(first) :][: len(statements)]
 
     def prepared(self, event: Event) -> Prepared:
         """Whatever can fail about an event does so here, before the write."""
@@ -92,6 +113,8 @@ class Events:
         """To the log and to every `on`, once the write is committed."""
         log.info("%s", prepared.text)
         for name, listener in self.listeners.items():
+            if not isinstance(prepared.event, self.hears.get(name, Event)):
+                continue
             task = asyncio.create_task(self.ask(name, listener, prepared.event))
             self.deliveries.add(task)
             task.add_done_callback(self.deliveries.discard)
@@ -112,20 +135,15 @@ class Events:
 def line(event: Event) -> str:
     """One JSON line; JSON escapes what could break it, and long texts are cut."""
     when = datetime.fromtimestamp(event.at, UTC).isoformat()
-    members = {"event": type(event).__name__, "time": when, **told(event), **told(event.caller)}
+    members = {"event": type(event).__name__, "time": when, **said(event), **said(event.caller)}
     return json.dumps({name: value for name, value in members.items() if value is not None})
 
 
-def told(part: Event | Caller) -> dict[str, Any]:
-    """Its members, but for those that are told elsewhere, or to plugins alone."""
-    left_out = {"at", "caller", *(f.name for f in fields(part) if not f.metadata.get("told", True))}
-    return {n: short(value) for n, value in asdict(part).items() if n not in left_out}
-
-
-def short(value: Any) -> Any:
-    if isinstance(value, str):
-        return value[:LONGEST]
-    return [short(item) for item in value] if isinstance(value, list | tuple) else value
+def worded(conflict: Conflict, conditions: Sequence[Condition]) -> Exception:
+    """What stopped a write that begins with these conditions."""
+    if conflict.index < len(conditions):
+        return AuthError(conditions[conflict.index].refused)
+    return Conflict(conflict.index - len(conditions))
 
 
 def by_event(functions: Iterable[tuple[str, Callable[..., Any]]]) -> dict[str, Any]:
@@ -143,5 +161,7 @@ def checked(addition: Addition) -> Addition:
         addition.close()  # nobody will await it
     if not all(isinstance(statement, Statement) for statement in addition.statements):
         raise TypeError("it adds what is no Statement")
+    if not all(isinstance(condition, Condition) for condition in addition.conditions):
+        raise TypeError("it adds what is no Condition")
     json.dumps(addition.reply)
     return addition

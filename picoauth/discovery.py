@@ -19,7 +19,7 @@ GROUP = "picoauth.v1"
 REMEDY = "tell its authors, or remove it from `plugins`"
 COMMANDS = {
     *("serve", "init", "plugins", "migrate", "users", "keys", "sessions", "doctor"),
-    "new-plugin",
+    *("backup", "restore", "upgrade", "completion", "new-plugin"),
 }
 RESERVED = KERNEL | COMMANDS | {"picoauth"}
 """Names that no plugin may have: commands, settings, and the owner of the kernel's migrations."""

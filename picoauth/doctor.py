@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from picoauth import clockchecked
+from picoauth import clockchecked, secretschecked
 from picoauth.accountschecked import Accounts
 from picoauth.addresseschecked import Addresses
 from picoauth.app import Application
@@ -57,6 +57,7 @@ def look(auth: Observed, config: Config, files: Files) -> Sequence[Check]:
     tables = [*schema, *Accounts(auth).checks(), *clockchecked.checks(auth), *auth.checks]
     return [
         *files.checks(),
+        *secretschecked.checks(auth),
         *(tables if auth.ready else [one for one in schema if one.name == "migrations"]),
         *Addresses(config).checks(),
         *Standards(config).checks(),

@@ -13,6 +13,7 @@ from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.possible import TOKEN
 from picoauth.problems import (
+    ACCOUNT_CLOSED,
     CROSS_SITE,
     FACTOR_OUT_OF_PLACE,
     FLOW_ENDED,
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 BEGIN = (UNKNOWN_FACTOR, FACTOR_OUT_OF_PLACE, FLOW_ENDED, START_OVER, REFUSED)
+LOGIN = (MORE_NEEDED, CROSS_SITE, ACCOUNT_CLOSED)
 CACHED = {"Cache-Control": "public, max-age=300"}
-RESERVED = frozenset({"factor", "flow", "session", "remember"})
+RESERVED = frozenset({"factor", "flow", "session", "remember", "restore"})
+SWITCHES = ("remember", "restore")
 
 
 def routes(app: Application) -> Sequence[Route]:
@@ -87,6 +90,7 @@ class Server:
             "status": "ok" if ready and not wrong else "degraded",
             "ready": ready,
             "problems": wrong,
+            **({"stress": True} if self.auth.config.stress else {}),
         }
         return Reply(body, 503 if failing else 200)
 
@@ -125,10 +129,11 @@ class Entrance:
             return Route(method="POST", path=path, handler=handler, policy=policy, **more)
 
         token = {"body": str, "accepts": (ANYTHING,), "example": replies.REFRESH}
+        done: dict[str, Any] = {"status": 204, "problems": (NOT_FOUND,)}
         ended = (*TOKEN, REFUSED)
         return [
             flow("/auth/login/begin", self.begin, "flow", replies.Begun),
-            flow("/auth/login", self.login, "flow", replies.Handed, MORE_NEEDED, CROSS_SITE),
+            flow("/auth/login", self.login, "flow", replies.Handed, *LOGIN),
             flow("/auth/stepup/begin", self.begin_stepup, "session", replies.Begun),
             flow(
                 "/auth/stepup",
@@ -146,14 +151,8 @@ class Entrance:
                 problems=ended,
             ),
             post("/auth/session/refresh", self.prolong, "session", answer=replies.Identity),
-            post("/auth/logout", self.logout, "session", status=204, problems=(NOT_FOUND,)),
-            post(
-                "/auth/logout_from_all",
-                self.logout_from_all,
-                "session",
-                status=204,
-                problems=(NOT_FOUND,),
-            ),
+            post("/auth/logout", self.logout, "session", **done),
+            post("/auth/logout_from_all", self.logout_from_all, "session", **done),
         ]
 
     async def begin(self, request: Request) -> Reply:
@@ -206,7 +205,7 @@ class Entrance:
         """Read a step: the factor's own members, and further factors under their names."""
         body: Payload = request.body
         for name in RESERVED & body.keys():
-            kind, word = (bool, "true or false") if name == "remember" else (str, "a text")
+            kind, word = (bool, "true or false") if name in SWITCHES else (str, "a text")
             if not isinstance(body[name], kind):
                 raise AuthError(INVALID_BODY, f"{name} must be {word}")
         return Step(
@@ -216,6 +215,7 @@ class Entrance:
             delivery=delivery(body),
             same_site=self.auth.cookies.same_site(request.headers),
             session=session,
+            restore=body.get("restore", False),
         )
 
     def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
@@ -230,7 +230,8 @@ class Entrance:
         main = body.get("factor") or next(texts, starters[0])
         further = [name for name in factors if name in body and name != main]
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
-        first = [(main, own)] if own or "factor" in body or not further else []
+        nothing = further or ("flow" in body and body.get("restore"))  # all is proven by then
+        first = [(main, own)] if own or "factor" in body or not nothing else []
         return [*first, *((name, wrapped(name, body[name])) for name in further)]
 
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
-from picoauth.database import Statement
+from picoauth.callers import Caller, untold
 from picoauth.identifiers import Identifier
-
-
-def untold(default: Any) -> Any:
-    """A field for plugins alone: no line of the log has it."""
-    return field(default=default, repr=False, metadata={"told": False})
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Where a request came from, as far as that is known."""
-
-    address: str | None = None
-    user_agent: str | None = None
-    request_id: str | None = None
-    languages: str | None = untold(None)
-    """The header `Accept-Language` (RFC 9110, section 12.5.4)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened, at a time (seconds since 1970), to a user where there was one."""
+
+    changes: ClassVar[bool] = True
+    """False where nothing changed, and strangers decide how often it happens: it may be counted."""
 
     at: int
     user_id: str | None
@@ -37,9 +24,13 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class UserRegistered(Event):
-    """A user was made, who has these factors from the start."""
+    """A user was made, who has these factors from the start.
+
+    One who was `imported` from another system asked for nothing: nobody waits for an answer.
+    """
 
     factors: tuple[str, ...] = ()
+    imported: bool = False
 
     identifiers: Sequence[Identifier] = untold(())
     """What finds the user, and what would if it were verified."""
@@ -93,6 +84,18 @@ class UserEnabled(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UserClosed(Event):
+    """A user gave the account up: all sessions ended, and it is deleted at `delete_at`."""
+
+    delete_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserRestored(Event):
+    """A closed account is as it was before, by a login or an administrator."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UserDeleted(Event):
     """A user and all rows of the user are gone."""
 
@@ -117,6 +120,7 @@ class SessionDerived(Event):
 class LoginFailed(Event):
     """A proof was refused. `typed` is a keyed hash of the name, where it is nobody's."""
 
+    changes: ClassVar[bool] = False
     factor: str
     code: str
     typed: str | None = None
@@ -153,9 +157,13 @@ class RefreshReused(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialChanged(Event):
-    """A user's credential of a factor was replaced; other sessions ended."""
+    """A user's credential of a factor was replaced; other sessions ended.
+
+    A `reset` was done without a session, by a link or an operator, and ended all of them.
+    """
 
     factor: str
+    reset: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,9 +184,15 @@ class FactorRemoved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackupRestored(Event):
+    """The database is what it once was; what was handed out since then, or before, is void."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccessRefused(Event):
     """A policy let someone not in. Nothing was changed, so it is told and not committed."""
 
+    changes: ClassVar[bool] = False
     route: str
     code: str
 
@@ -207,11 +221,3 @@ class MessageDropped(Event):
     kind: str
     about: str
     why: str
-
-
-@dataclass(frozen=True)
-class Addition:
-    """What a plugin adds to a write by its `record` hook; `reply` goes into the answer."""
-
-    statements: Sequence[Statement] = ()
-    reply: Any = None

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from picoauth.database import Statement
+from picoauth.callers import Caller
+from picoauth.database import Row, Statement
+from picoauth.drafts import Enrolment
 from picoauth.errors import Problem
-from picoauth.events import Caller, Event
+from picoauth.events import Event
 from picoauth.problems import PROOF_REFUSED
-from picoauth.users import Enrolment, User
+from picoauth.users import User
+from picoauth.whose import NOBODY, Whose
 
 Payload = Mapping[str, Any]
 """What a client sent for one factor: JSON, its names and types not yet checked."""
@@ -45,10 +48,16 @@ class Challenge:
 
 @dataclass(frozen=True, kw_only=True)
 class Attemptee:
-    """Who a client claims to be: a user, or the name that is nobody's."""
+    """Who a client claims to be: a user, or a name that may be nobody's."""
 
-    user: User | None
+    user: User | None = None
     typed: str = ""
+    name: Whose | None = None
+    """Who has the name that was typed, which is looked up while the attempt is counted."""
+
+    @property
+    def whose(self) -> Whose:
+        return self.name or (Whose.of(self.user.id) if self.user else NOBODY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +67,12 @@ class Situation:
     user: User | None
     """Who it has to be: from earlier proofs, or the session that is stepped up."""
     claimed: User | None
-    """Who `identify` found."""
+    """Who `identify` found, or whoever has the name that it found."""
     state: Any
     """What `begin` kept, once: it is gone after this look, success or not, unless it is `lasting`."""
     caller: Caller
+    seen: Sequence[Row] = ()
+    """What `look` asked for."""
 
 
 class Factor(ABC):
@@ -90,6 +101,14 @@ class Factor(ABC):
     async def identify(self, payload: Payload) -> Attemptee:  # noqa: ARG002
         """Find whom to throttle, before any costly work. Raises AuthError for a malformed payload."""
         return Attemptee(user=None)
+
+    def look(self, whose: Whose) -> Statement | None:  # noqa: ARG002
+        """A query for what `verify` needs of a user, which is read while the attempt is counted.
+
+        `where user_id = {whose.sql}`: the rows come as `Situation.seen`, and are as old as the
+        user's epoch is.
+        """
+        return None
 
     async def completes(self, enrolment: Enrolment) -> bool:  # noqa: ARG002
         """Whether this one is a login by itself, as is a passkey that verifies its user."""

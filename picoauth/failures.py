@@ -37,10 +37,17 @@ class Misuse(Failure):
 
 def worded(error: AuthError | Conflict | Unavailable) -> str:
     if isinstance(error, AuthError):
-        return " ".join(filter(None, (error.problem.title, error.detail)))
+        return joined(error.problem.title, error.detail)
     if isinstance(error, Conflict):
         return "Another change came first: nothing was done, try again."
     return f"Nothing was done, since {error}: try again when that is mended."
+
+
+def joined(title: str, detail: str | None) -> str:
+    """One text of both; a detail that is but a clause goes on with the sentence."""
+    if detail and not detail[0].isupper():
+        return f"{title.removesuffix('.')}: {detail.removesuffix('.')}."
+    return " ".join(filter(None, (title, detail)))
 
 
 def is_full(error: Exception) -> bool:

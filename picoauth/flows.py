@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from picoauth.callers import Caller
 from picoauth.database import Statement
 from picoauth.delivery import Prepared
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
-from picoauth.events import Caller
 from picoauth.factors import Factor, Payload, Proof
+from picoauth.looks import Look
 from picoauth.problems import FLOW_ENDED, SESSION_ENDED, START_OVER, UNAVAILABLE
 from picoauth.sessions import Delivery, Session
 from picoauth.users import User
@@ -88,6 +89,9 @@ class Accepted:
     factor: str
     statements: Sequence[Statement]
     events: Sequence[Prepared]
+    user: User
+    look: Look | None
+    """At the user, if it was before the proof and of the same epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,8 @@ class Step:
     """Whether no page of another site can have sent it; it may set a cookie then."""
     session: Session | None = None
     """Set where a session proves itself afresh, unset at a login."""
+    restore: bool = False
+    """Whether a login takes back that its account was closed."""
 
 
 class Flows:
@@ -135,12 +141,7 @@ class Flows:
         """The user of an earlier proof, or of the session; the epoch must not have moved."""
         if flow.user_id is None:
             return None
-        user = await self.auth.users.get(flow.user_id)
-        if user is None or user.disabled_at is not None:
-            raise Denied(SESSION_ENDED if flow.session_id else FLOW_ENDED)
-        if flow.epoch not in (None, user.epoch):
-            raise Denied(START_OVER)
-        return user
+        return checked(flow, await self.auth.users.get(flow.user_id))
 
     async def keep(self, flow: Flow, accepted: Sequence[Accepted] = ()) -> str:
         """Write a flow, with what its new proofs write; answers the ticket. Raises AuthError."""
@@ -195,6 +196,15 @@ class Flows:
                 return await self.again(before, refusal, accepted[:number])
             index -= len(proof.statements)
         return Denied(START_OVER)
+
+
+def checked(flow: Flow, user: User | None) -> User:
+    """The user of a flow, if it is as it was at the first proof. Raises Denied."""
+    if user is None or (user.barred if flow.session_id else user.disabled_at is not None):
+        raise Denied(SESSION_ENDED if flow.session_id else FLOW_ENDED)
+    if flow.epoch not in (None, user.epoch):
+        raise Denied(START_OVER)
+    return user
 
 
 def written(accepted: Sequence[Accepted]) -> list[Statement]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from picoauth.callers import Caller
 from picoauth.errors import Denied
-from picoauth.events import Caller
 from picoauth.problems import SESSION_ENDED
 from picoauth.prolonging import login_of
 from picoauth.sessions import Session
@@ -30,7 +31,11 @@ class Grants:
 
     async def session(self, user: User, session: Session) -> dict[str, Any]:
         """Access and refresh token of a session, or what its cookie stands for."""
-        claims = await self.claims(user, session)
+        return await self.login(user, await self.auth.users.username(user.id), session)
+
+    async def login(self, user: User, username: str | None, session: Session) -> dict[str, Any]:
+        """The same, where the user name was looked up with the user."""
+        claims = await self.named(user, username, session)
         return self.both(session, claims) if session.delivery == "token" else shown(session, claims)
 
     async def refresh(self, token: str, caller: Caller) -> dict[str, Any]:
@@ -43,11 +48,15 @@ class Grants:
         self.auth.revocations.check(refresh.session_id)
         if self.auth.config.tokens.refresh == "stateless":
             return {**self.bearer(refresh.claims), "refresh_token": token}
-        user = await self.auth.users.get(refresh.user_id)
-        if user is None or user.disabled_at is not None:
+        # A database elsewhere is asked for all of it at once.
+        user, username, session = await asyncio.gather(
+            self.auth.users.get(refresh.user_id),
+            self.auth.users.username(refresh.user_id),
+            self.auth.credentials.session(refresh.session_id),
+        )
+        if user is None or user.barred:
             raise Denied(SESSION_ENDED)
-        session = await self.auth.credentials.session(refresh.session_id)
-        claims = await self.claims(user, session)
+        claims = await self.named(user, username, session)
         await login_of(self.auth, session)
         rotate = self.auth.rotation.rotate(refresh.session_id, refresh.generation, caller)
         return self.both(await rotate, claims)
@@ -63,7 +72,10 @@ class Grants:
 
     async def claims(self, user: User, session: Session) -> dict[str, Any]:
         """The kernel's claims and those of plugins. Raises Denied for a name used twice."""
-        username = await self.auth.users.username(user.id)
+        return await self.named(user, await self.auth.users.username(user.id), session)
+
+    async def named(self, user: User, username: str | None, session: Session) -> dict[str, Any]:
+        """The same, where the user name is known."""
         claims = self.auth.tokens.claims(user, username, session)
         plugins = self.auth.plugins
         for name, function in plugins.implementations("claims"):

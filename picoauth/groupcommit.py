@@ -10,15 +10,29 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from picoauth.database import Row, Statement
 from picoauth.errors import Conflict, Unavailable
-from picoauth.sqlite import TRANSIENT, code, worded
+from picoauth.sqlite import TRANSIENT, Connection, code, worded
 
 OWN = re.compile(r"\s*(begin|commit|end|rollback|savepoint|release)\b", re.IGNORECASE)
 """Statements that would end the transaction under the other writes of a group."""
 
 TABLE = re.compile(r"\s*create\s+table\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is done around a write within the transaction of its group."""
+
+    begin: Sequence[str]
+    undo: Sequence[str]
+    end: Sequence[str]
+
+
+ALONE = Bounds([], ["rollback", "begin"], [])
+AMONG_OTHERS = Bounds(["savepoint one"], ["rollback to one"], ["release one"])
 
 
 @dataclass
@@ -32,9 +46,13 @@ class Waiting:
 
 
 class GroupCommit:
-    """The one thread that writes. Each write has its own savepoint in the group's transaction."""
+    """The one thread that writes.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Each write of a group has its own savepoint in the one transaction. A write that is alone needs
+    none, and saves what a savepoint costs: SQLite keeps a copy of each page that changes after it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self.run, name="picoauth-writer", daemon=True)
@@ -68,16 +86,16 @@ class GroupCommit:
         try:
             self.connection.execute("begin immediate")
             for waiting in group:
-                self.attempt(waiting)
+                self.attempt(waiting, ALONE if len(group) == 1 else AMONG_OTHERS)
             self.connection.execute("commit")
         except BaseException as error:  # noqa: BLE001 - every caller gets its answer
             self.roll_back()
             return worded(error)
         return None
 
-    def attempt(self, waiting: Waiting) -> None:
-        """Do one write in its savepoint. What breaks it alone stays with it."""
-        self.connection.execute("savepoint one")
+    def attempt(self, waiting: Waiting, bounds: Bounds) -> None:
+        """Do one write within its bounds. What breaks it alone stays with it."""
+        self.execute(bounds.begin)
         try:
             waiting.result = every(self.connection, waiting.statements)
         except Exception as error:
@@ -86,8 +104,12 @@ class GroupCommit:
             if not self.connection.in_transaction:
                 raise Unavailable("the transaction was lost") from error
             waiting.error = error
-            self.connection.execute("rollback to one")
-        self.connection.execute("release one")
+            self.execute(bounds.undo)
+        self.execute(bounds.end)
+
+    def execute(self, statements: Sequence[str]) -> None:
+        for sql in statements:
+            self.connection.execute(sql)
 
     def roll_back(self) -> None:
         with suppress(sqlite3.Error):  # begin fails next time, and says so to everyone
@@ -95,7 +117,7 @@ class GroupCommit:
                 self.connection.execute("rollback")
 
 
-def every(connection: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+def every(connection: Connection, statements: Sequence[Statement]) -> list[list[Row]]:
     results = []
     for index, statement in enumerate(statements):
         try:
@@ -105,7 +127,7 @@ def every(connection: sqlite3.Connection, statements: Sequence[Statement]) -> li
     return results
 
 
-def one(connection: sqlite3.Connection, statement: Statement, index: int) -> list[Row]:
+def one(connection: Connection, statement: Statement, index: int) -> list[Row]:
     cursor = connection.execute(portable(statement.sql), statement.args)
     rows = cursor.fetchall()
     touched = len(rows) if cursor.description else cursor.rowcount
@@ -114,6 +136,7 @@ def one(connection: sqlite3.Connection, statement: Statement, index: int) -> lis
     return rows
 
 
+@lru_cache(maxsize=512)
 def portable(sql: str) -> str:
     """Statements come in a portable dialect: here a table of theirs gets checked types."""
     if OWN.match(sql):

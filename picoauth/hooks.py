@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast, get_arg
 
 import pluggy
 
+from picoauth.additions import Addition
 from picoauth.checks import Check
 from picoauth.database import Database
+from picoauth.drafts import Draft
 from picoauth.errors import Problem
-from picoauth.events import Addition, Event
+from picoauth.events import Event
 from picoauth.factors import Factor
+from picoauth.imports import ImportField
 from picoauth.jobs import Job
 from picoauth.mail import Mailer
 from picoauth.mint import Login
@@ -21,7 +24,7 @@ from picoauth.outbox import Sender
 from picoauth.routes import EdgeRoute, Guard, Route
 from picoauth.sessions import Session, SessionStore
 from picoauth.throttle import Limiter
-from picoauth.users import Draft, User
+from picoauth.users import User
 
 if TYPE_CHECKING:
     import click
@@ -65,6 +68,10 @@ class Plugin(Generic[C]):
     """Names of plugins that this one cannot do without."""
     needs: ClassVar[Sequence[str]] = ()
     """Slots that some plugin must fill, such as `mailer`."""
+    hears: ClassVar[type[Event]] = Event
+    """The kind of events that its `on` is told of; each costs a task."""
+    offline: ClassVar[bool] = False
+    """Whether its commands are for a database that is not open."""
     hooks: ClassVar[type | None] = None
     """A class of `hookspec` methods that other plugins may implement."""
 
@@ -125,8 +132,13 @@ class Plugin(Generic[C]):
         return ()
 
     @hookspec
+    def imports(self) -> Mapping[str, ImportField]:
+        """Members of the lines of `picoauth users import` and `export`, by name."""
+        return {}
+
+    @hookspec
     def guards(self) -> Mapping[str, Guard]:
-        """Who a policy lets in."""
+        """Who a policy lets in; and where its routes are, if the guard has a `listener`."""
         return {}
 
     @hookspec

@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from picoauth.addresses import Proxies
+from picoauth.callers import Caller
 from picoauth.cors import Cors
 from picoauth.errors import AuthError
-from picoauth.events import Caller
 from picoauth.figures import Figures
 from picoauth.outgoing import COOKIES
 from picoauth.problems import (
@@ -136,7 +136,8 @@ class Http:
         forwarded = joined(scope["headers"]) if b"x-forwarded-for" in headers else ""
         client = self.proxies.client(peer, forwarded)
         agent, languages = text(headers, b"user-agent"), text(headers, b"accept-language")
-        return Caller(client, agent, self.random(9).hex(), languages)
+        given = self.proxies.request_id(peer, headers.get(b"x-request-id", b""))
+        return Caller(client, agent, given or self.random(9).hex(), languages)
 
     def dress(self, headers: Mapping[bytes, bytes], caller: Caller) -> Headers:
         request_id = (b"x-request-id", (caller.request_id or "").encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from picoauth.errors import AuthError
@@ -19,6 +20,10 @@ LONGEST_OTHER = 2048
 """Code points of a kind that is a plugin's, such as a name in a directory."""
 LONGEST_HOST = 253
 HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+PLAIN = re.compile("[!-~]+")
+"""What of ASCII a user name can have (RFC 8264, section 9.11), which only its case is mapped of."""
+ODD = frozenset(' "(),:;<>@[\\]')
+"""What a mailbox would have to quote (RFC 5321, section 4.1.2)."""
 DEVIANT = frozenset("ßẞς\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}")
 """What IDNA 2003 folds and IDNA 2008 keeps (UTS 46, section 7): two people's domains in one."""
 PORTS = {"http": 80, "https": 443}
@@ -39,6 +44,22 @@ def identifier(kind: str, text: str, *, verified: bool) -> Identifier:
     return Identifier(kind, canonical(kind, text), text, verified)
 
 
+def kind_of(typed: str) -> str:
+    """What a name is that somebody typed: no user name has an `@`."""
+    return "email" if "@" in typed else "username"
+
+
+def spelling(typed: str) -> str:
+    """A user name or address in the one form, whichever way it was typed; else as it was typed.
+
+    Failures are counted by it: nobody's together, as a user's are (P-8).
+    """
+    try:
+        return canonical(kind_of(typed), typed)
+    except AuthError:
+        return typed
+
+
 def canonical(kind: str, text: str) -> str:
     """The one form in which identifiers are compared. Raises AuthError.
 
@@ -53,16 +74,21 @@ def canonical_username(text: str) -> str:
 
     Without `@`, so that it is no e-mail address, and without what breaks a path.
     """
-    from precis_i18n import get_profile  # noqa: PLC0415 - its tables are loaded when first needed
-
     if len(text) > 4 * LONGEST_USERNAME:  # marks may still combine with their letters
         raise AuthError(INVALID_USERNAME)
+    value = text.lower() if PLAIN.fullmatch(text) else case_mapped(text)
+    if len(value) > LONGEST_USERNAME or set(value) & set("@/\\?#%") or set(value) == {"."}:
+        raise AuthError(INVALID_USERNAME)
+    return value
+
+
+def case_mapped(text: str) -> str:
+    from precis_i18n import get_profile  # noqa: PLC0415 - its tables are loaded when first needed
+
     try:
         value: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError as error:
         raise AuthError(INVALID_USERNAME) from error
-    if len(value) > LONGEST_USERNAME or set(value) & set("@/\\?#%") or set(value) == {"."}:
-        raise AuthError(INVALID_USERNAME)
     return value
 
 
@@ -75,7 +101,7 @@ def canonical_email(text: str) -> str:
         local, host = folded(typed), canonical_host(domain)
     except ValueError as error:
         raise AuthError(INVALID_EMAIL) from error
-    odd = any(not c.isprintable() or c in ' "(),:;<>@[\\]' for c in local)
+    odd = not local.isprintable() or not ODD.isdisjoint(local)
     if not local or odd or "." not in host:
         raise AuthError(INVALID_EMAIL)
     longer = max(octets(typed), octets(local))  # folding may shorten what is sent to as it is
@@ -85,6 +111,8 @@ def canonical_email(text: str) -> str:
 
 
 def octets(text: str) -> int:
+    if text.isascii():
+        return len(text)
     return len(unicodedata.normalize("NFC", text).encode())
 
 
@@ -119,6 +147,7 @@ def canonical_other(text: str) -> str:
     return folded(text)
 
 
+@lru_cache(maxsize=256)  # of a million users most have their addresses at few hosts
 def canonical_host(text: str) -> str:
     """A domain as it is looked up (RFC 3490). Raises ValueError.
 
@@ -135,4 +164,6 @@ def canonical_host(text: str) -> str:
 
 def folded(text: str) -> str:
     """Without regard to case, in one normal form (Unicode, section 3.13)."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

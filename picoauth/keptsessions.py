@@ -103,7 +103,8 @@ class KeptSessions:
         """Whether it ended, as far as this process knows, whatever its keeper says."""
         ended = self.auth.revocations.ended
         listed = session.id in ended or session.parent_id in ended
-        return listed or any(ending.covers(session) for ending in self.pending)
+        older = session.created_at <= self.auth.revocations.restored_at
+        return listed or older or any(ending.covers(session) for ending in self.pending)
 
     async def rotate(self, session_id: str, generation: int, now: int) -> Session | None:
         settings = self.auth.config.tokens

@@ -30,7 +30,7 @@ USABLE = f"""
 
 # Whatever a clock says, that time is over. Only the name is kept: it is taken for ever.
 RETIRE = """
-    update signing_keys set retires_at = 0, sealed = x''
+    update signing_keys set retires_at = 0, sealed = ?
      where id = ? and (retires_at is null or retires_at > 0)
 """
 
@@ -103,7 +103,7 @@ class Keyring:
         """
         now, new = self.auth.now(), self.made()
         event = SigningKeyRetired(at=now, user_id=None, key_id=key_id)
-        retiring = Statement(RETIRE, (key_id,), rows=1)
+        retiring = Statement(RETIRE, (b"", key_id), rows=1)
         adding, *rest = self.keys.adding(new, now, USABLE, key_id, now, key_id, now)
         adds, commit = replace(adding, rows=1), self.auth.events.commit
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from picoauth.auth import Auth
 from picoauth.keymaterial import Material, brought
 from picoauth.keyring import Keyring
 from picoauth.running import run
-from picoauth.tables import as_json, moment, table
+from picoauth.tables import as_json, moment, show
 
 COLUMNS = ("id", "algorithm", "state", "created_at", "signs_at", "retires_at")
 
@@ -43,8 +42,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's 
         ]
 
     found = run(ctx, work)
-    for line in map(json.dumps, found) if as_json else table(COLUMNS, found):
-        click.echo(line)
+    show(COLUMNS, found, as_json=as_json)
 
 
 def state(retires_at: int | None) -> str:
@@ -128,8 +126,7 @@ def add_server(ctx: click.Context, name: str) -> None:
 def list_servers(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001
     """Show which resource servers have a key."""
     found = [asdict(server) for server in run(ctx, lambda auth: auth.resource_servers.all())]
-    for line in map(json.dumps, found) if as_json else table(("name", "created_at"), found):
-        click.echo(line)
+    show(("name", "created_at"), found, as_json=as_json)
 
 
 @servers.command("remove")

@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from picoauth.callers import Caller
 from picoauth.database import Statement
+from picoauth.drafts import Enrolment
 from picoauth.errors import AuthError, Conflict, Denied, Unavailable
-from picoauth.events import SteppedUp
+from picoauth.events import SteppedUp, UserRestored
 from picoauth.factors import Attemptee, Factor, Situation
-from picoauth.flows import Accepted, Flow, Flows, Step, written
-from picoauth.mint import GUARD, Login, Mint
-from picoauth.problems import CROSS_SITE, FLOW_ENDED, MORE_NEEDED, START_OVER
+from picoauth.flows import Accepted, Flow, Flows, Step, checked, written
+from picoauth.looks import Look, looked, looking
+from picoauth.mint import GUARD, RESTORE, Login, Mint
+from picoauth.problems import ACCOUNT_CLOSED, CROSS_SITE, FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.proving import Proving
 from picoauth.sessions import Session
 from picoauth.sufficiency import Sufficiency, methods, second_at
 from picoauth.users import User
+from picoauth.whose import Whose
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -29,13 +33,14 @@ class Proven:
 
     flow: Flow
     user: User
+    username: str | None
     accepted: Sequence[Accepted]
     came: Flow
 
-    def writes(self, login_at: int | None) -> list[Statement]:
+    def writes(self, login_at: int | None, guard: str = GUARD) -> list[Statement]:
         """What begins the write of its effect: the guard, then what the proofs write."""
-        guard = Statement(GUARD, (login_at, self.user.id, self.flow.epoch), rows=1)
-        return [guard, *written(self.accepted)]
+        guarding = Statement(guard, (login_at, self.user.id, self.flow.epoch), rows=1)
+        return [guarding, *written(self.accepted)]
 
 
 class Logins:
@@ -56,8 +61,8 @@ class Logins:
         try:
             factor = self.proving.usable(flow, name)
             who = Attemptee(user=user) if user else await factor.identify(payload)
-            claimed = None if user else who.user
-            await self.proving.throttle(f"{name} begin", who, step.caller)
+            _, look = await self.proving.tried(f"{name} begin", who, step.caller)
+            claimed = None if user else who.user or look.user
             situation = Situation(user=user, claimed=claimed, state=None, caller=step.caller)
             challenge = await factor.begin(situation, payload)
         except (AuthError, Unavailable) as refusal:
@@ -82,9 +87,17 @@ class Logins:
             who = Attemptee(user=proven.user)
             await self.proving.failed(who, flow.factors[-1], refusal, step.caller)
             raise
-        second, writes = second_at(flow, self.rule), proven.writes(self.auth.now())
+        closed = proven.user.closed_at is not None
+        if closed and not step.restore:
+            raise await self.closed(proven, step.caller)
+        second, now = second_at(flow, self.rule), self.auth.now()
+        restored = UserRestored(at=now, user_id=proven.user.id, caller=step.caller)
+        writes, also = (
+            proven.writes(now, RESTORE if closed else GUARD),
+            [restored] if closed else [],
+        )
         try:
-            answer = await self.mint.login(login, second, *writes)
+            answer = await self.mint.login(login, proven.username, second, *writes, also=also)
         except (Conflict, Unavailable) as reason:
             raise await self.undone(proven, reason) from reason
         self.flows.tell(proven.accepted)
@@ -117,6 +130,18 @@ class Logins:
         self.flows.tell(proven.accepted)
         return answer
 
+    async def closed(self, proven: Proven, caller: Caller) -> AuthError:
+        """The refusal of a closed account to its owner, who has proven to be that; others see none.
+
+        Its flow keeps the proofs, so that to restore the account takes no other ones.
+        """
+        user = proven.user
+        flow = await self.flows.keep(proven.flow, proven.accepted)
+        refusal = AuthError(ACCOUNT_CLOSED, flow=flow, deleted_at=user.delete_at)
+        factor = proven.flow.factors[-1]
+        await self.proving.failed(Attemptee(user=user), factor, refusal, caller)
+        return refusal
+
     async def prove(self, step: Step) -> Proven:
         """Take every payload of the request. Raises AuthError where proofs are missing or wrong."""
         flow = came = await self.flows.resume(step.flow, step.session)
@@ -132,15 +157,26 @@ class Logins:
                 left = self.lasting(flow.without_state(name), flow)
                 raise await self.flows.again(left, refusal, accepted) from refusal
             accepted.append(proof)
-        user = await self.flows.user(flow)
-        if user is None:
-            raise AuthError(FLOW_ENDED)
-        await self.enough(flow, user, accepted)
-        return Proven(flow, user, accepted, came)
+        try:
+            look = await self.known(flow, accepted)
+        except Unavailable as reason:
+            raise await self.unwritten(flow, came, reason) from reason
+        user = checked(flow, look.user)
+        await self.enough(flow, look.enrolments, accepted)
+        return Proven(flow, user, look.username, accepted, came)
 
-    async def enough(self, flow: Flow, user: User, accepted: Sequence[Accepted]) -> None:
+    async def known(self, flow: Flow, accepted: Sequence[Accepted]) -> Look:
+        """Who it is, and what is enrolled; the guard sees to it that both still hold at the end."""
+        if accepted and accepted[-1].look is not None:
+            return accepted[-1].look
+        if flow.user_id is None:
+            raise AuthError(FLOW_ENDED)
+        return looked(await self.auth.database.write(*looking(Whose.of(flow.user_id))))
+
+    async def enough(
+        self, flow: Flow, enrolments: Sequence[Enrolment], accepted: Sequence[Accepted]
+    ) -> None:
         """Raises AuthError with the flow and the factors that would complete it."""
-        enrolments = await self.auth.users.enrolments(user.id)
         if not self.rule.complete(flow, enrolments):
             secret = await self.flows.keep(flow, accepted)
             raise AuthError(MORE_NEEDED, flow=secret, next=self.rule.next(flow, enrolments))
@@ -150,12 +186,17 @@ class Logins:
     ) -> AuthError | Unavailable:
         """What a client hears whose proofs were enough, but whose write came to nothing."""
         flow = proven.flow
-        if isinstance(reason, Unavailable):  # nothing was written: the flow goes on as it came
-            came = replace(proven.came, states=flow.states)
-            return await self.flows.again(self.lasting(came, proven.came), reason)
+        if isinstance(reason, Unavailable):
+            return await self.unwritten(flow, proven.came, reason)
         if reason.index == 0:  # the guard
             return Denied(START_OVER)
         return await self.flows.spent(flow, proven.accepted, reason.index - 1)
+
+    async def unwritten(
+        self, flow: Flow, came: Flow, reason: Unavailable
+    ) -> AuthError | Unavailable:
+        """What a client hears where nothing was written: its flow goes on as it came."""
+        return await self.flows.again(self.lasting(replace(came, states=flow.states), came), reason)
 
     def lasting(self, flow: Flow, before: Flow) -> Flow:
         """The flow with the challenges that outlive a look; their factors count the tries."""

@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from picoauth import decoys
 from picoauth.database import Statement
 from picoauth.errors import ConfigError, Unavailable, Undeliverable
-from picoauth.identifiers import mailbox
+from picoauth.identifiers import Identifier, mailbox
 from picoauth.mailtemplates import Templates
 from picoauth.mailvalues import Link
 from picoauth.outbox import SLOW, Sender
 from picoauth.rates import Rates
+from picoauth.recipients import Recipient, recipient, verified
 from picoauth.troubles import worded
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from picoauth.hooks import Plugin
     from picoauth.users import User
 
-NOBODY = "somebody.or.other@example.com"
+SOMEBODY = "somebody.or.other@example.com"
 KIND = "mail"
 """Of what the outbox sends by the mailer."""
 
@@ -69,6 +71,14 @@ class Mail:
         """A link to a page of the application: `public_url` and a path, whatever a request says."""
         return Link(f"{self.auth.config.public_url.rstrip('/')}/{path.lstrip('/')}")
 
+    async def recipient(self, purpose: str, user: User | None, asked: str) -> Recipient:
+        """To whom a mail goes that anybody may ask for, which counts; see `recipients`."""
+        return await recipient(self.auth, purpose, user, asked)
+
+    async def address(self, user_id: str) -> Identifier | None:
+        """The first verified address of a user."""
+        return verified(await self.auth.users.identifiers(user_id))
+
     def queuing(
         self,
         plugin: Plugin[Any],
@@ -82,15 +92,16 @@ class Mail:
     ) -> Statement:
         """The statement that queues a mail, for the write of what it tells of.
 
-        To nobody (`None`) it costs the same, looks the same on the disk, and sends nothing: so no
-        answer tells who has an account. The language is the user's, or of `accept`, the header
+        To nobody (`None`) it costs the same, looks the same, sends nothing, and is erased soon: so
+        no answer tells who has an account. The language is the user's, or of `accept`, the header
         `Accept-Language`, or English. Raises AuthError for an address that is none.
         """
         languages = [user.locale if user and user.locale else "", accept]
-        address = mailbox(NOBODY if to is None else to)  # the same work for nobody
+        address = mailbox(SOMEBODY if to is None else to)  # the same work for nobody
+        made_id = self.auth.users.new_id()
         made = self.of(plugin).render(template, languages, values)
         message = Message(
-            id=self.auth.users.new_id(),
+            id=made_id if to is not None else decoys.PREFIX + made_id[len(decoys.PREFIX) :],
             to=address if to is not None else "",
             subject=made.subject,
             text=made.text,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from picoauth.identifiers import mailbox
 from picoauth.mail import Message
 from picoauth.outbox import PATIENCE
 from picoauth.running import run
-from picoauth.tables import as_json, table
+from picoauth.tables import as_json, show
 
 COLUMNS = ("id", "kind", "about", "state", "created_at", "tries", "next_at", "error")
 
@@ -32,8 +31,7 @@ def mail() -> None:
 def list_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Show what waits in the outbox, and what was sent or given up in the last days."""
     found = [shown(one) for one in run(ctx, lambda auth: auth.outbox.list())]
-    for line in map(json.dumps, found) if as_json else table(COLUMNS, found):
-        click.echo(line)
+    show(COLUMNS, found, as_json=as_json)
 
 
 def shown(one: Mapping[str, Any]) -> dict[str, Any]:

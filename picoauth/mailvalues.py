@@ -23,6 +23,15 @@ class Link(str):
         return super().__new__(cls, quote(text, safe="%:/?#[]@!$&'()*+,;="))
 
 
+def check_page(path: str) -> None:
+    """Of a setting for the page that links in mails open.
+
+    Raises ValueError for what takes no fragment, or is no path of `public_url`.
+    """
+    if not path.startswith("/") or "#" in path:
+        raise ValueError('must be a path such as "/login/", without "#"')
+
+
 def plain(value: str) -> str:
     """What a user typed, as words: no link, no line and no markup can be in it."""
     kept = (c if is_word(c) else " " for c in value[: 4 * LONGEST])

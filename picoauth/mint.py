@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from picoauth.callers import Caller
 from picoauth.changes import heed
 from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied
-from picoauth.events import Caller, Event, LoginCompleted, SessionDerived, SessionEnded
+from picoauth.events import Event, LoginCompleted, SessionDerived, SessionEnded
 from picoauth.problems import SESSION_ENDED
 from picoauth.sessions import Delivery, Session, undoing
+from picoauth.sqlsessions import SqlSessions
 from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
 
+log = logging.getLogger("picoauth.sessions")
+
 # A login that raced with a password change, a new factor or a disabling comes to nothing.
 GUARD = """
     update users set last_login_at = coalesce(?, last_login_at)
-     where id = ? and epoch = ? and disabled_at is null
+     where id = ? and epoch = ? and disabled_at is null and closed_at is null
+"""
+# The same, where the login takes back that the account was closed.
+RESTORE = """
+    update users set last_login_at = ?, closed_at = null, delete_at = null
+     where id = ? and epoch = ? and disabled_at is null and closed_at is not null
 """
 
 
@@ -43,9 +53,17 @@ class Mint:
         self.auth = auth
 
     async def login(
-        self, login: Login, second_at: int | None, *statements: Statement
+        self,
+        login: Login,
+        username: str | None,
+        second_at: int | None,
+        *statements: Statement,
+        also: Sequence[Event] = (),
     ) -> dict[str, Any]:
-        """The session of a login whose proofs are enough. Raises Conflict for `statements`."""
+        """The session of a login whose proofs are enough. Raises Conflict for `statements`.
+
+        `also` tells what else happens by it.
+        """
         session = self.session(login, second_at)
         event = LoginCompleted(
             at=session.created_at,
@@ -54,7 +72,8 @@ class Mint:
             factors=login.factors,
             caller=login.caller,
         )
-        return await self.make(session, login.user, event, *statements)
+        answering = self.auth.grants.login(login.user, username, session)
+        return await self.make(session, answering, event, *statements, also=also)
 
     def session(self, login: Login, second_at: int | None) -> Session:
         now = self.auth.now()
@@ -113,47 +132,61 @@ class Mint:
         )
         guard = Statement(GUARD, (None, user.id, user.epoch), rows=1)
         try:
-            answer = await self.make(sibling, user, event, guard, *statements)
+            answering = self.auth.grants.session(user, sibling)
+            answer = await self.make(sibling, answering, event, guard, *statements)
         except Conflict as conflict:
             raise Denied(SESSION_ENDED) from conflict
         if site:
             self.auth.sites.hand(sibling, site)
         return answer
 
-    async def crowded(self, session: Session) -> Sequence[Session]:
-        """Those that were not used for longest and have to end, so that one more has room (S-7).
+    async def make(
+        self,
+        session: Session,
+        answering: Awaitable[dict[str, Any]],
+        event: Event,
+        *statements: Statement,
+        also: Sequence[Event] = (),
+    ) -> dict[str, Any]:
+        """The only place where sessions are put into the store. Raises Conflict."""
+        answer = await answering
+        store, most = self.auth.sessions, self.auth.config.logins.sessions
+        asking = [store.crowding(session, most)] if isinstance(store, SqlSessions) else []
+        crowded = [] if asking else await self.crowded(session, most)
+        made = await self.auth.sessions.put(session)
+        async with undoing(store, session):
+            replies, found = await self.auth.events.committed(
+                event, *statements, *made, *asking, also=also
+            )
+        self.auth.cookies.hand(session)
+        if asking:
+            crowded = [session_id for (session_id,) in found[-1]]
+        if crowded:
+            await self.make_room(crowded, event)
+        return {**answer, **replies}
+
+    async def crowded(self, session: Session, most: int) -> Sequence[str]:
+        """The ids of those that were not used for longest and have to end for one more (S-7).
 
         Of logins for a login, of its own siblings for a sibling: no number of sites ends a login.
         """
-        most = self.auth.config.logins.sessions
         found = [
             one
             for one in await self.auth.sessions.list(session.user_id)
             if one.parent_id == session.parent_id
         ]
-        found.sort(key=lambda one: one.rotated_at)
-        return found[: max(0, len(found) - most + 1)]
+        found.sort(key=lambda one: one.rotated_at, reverse=True)
+        return [one.id for one in found[most - 1 :]]
 
-    async def make(
-        self, session: Session, user: User, event: Event, *statements: Statement
-    ) -> dict[str, Any]:
-        """The only place where sessions are put into the store. Raises Conflict."""
-        answer = await self.auth.grants.session(user, session)
-        crowded = await self.crowded(session)
-        ends = [each for one in crowded for each in await self.auth.sessions.end(one.id)]
-        made = await self.auth.sessions.put(session)
-        async with undoing(self.auth.sessions, session):
-            replies = await self.auth.events.commit(event, *statements, *made, *ends)
-        self.auth.cookies.hand(session)
-        if crowded:
+    async def make_room(self, crowded: Sequence[str], event: Event) -> None:
+        """End those. Where that fails, the login stands, and the next one ends them."""
+        gone = [
+            SessionEnded(at=event.at, user_id=event.user_id, session_id=one, caller=event.caller)
+            for one in crowded
+        ]
+        try:
+            ends = [each for one in crowded for each in await self.auth.sessions.end(one)]
+            await self.auth.events.commit(gone[0], *ends, also=gone[1:])
             await heed(self.auth)
-        for one in crowded:
-            self.auth.events.deliver(
-                SessionEnded(
-                    at=session.created_at,
-                    user_id=user.id,
-                    session_id=one.id,
-                    caller=event.caller,
-                )
-            )
-        return {**answer, **replies}
+        except Exception as error:  # noqa: BLE001 - it is no fault of the login
+            log.warning("a user has more sessions than the settings allow: %r", error)

@@ -71,7 +71,7 @@ class OAuth:
         """Whether its session and its user are there now; a refresh token is not yet spent."""
         session = await self.auth.sessions.get(token.session_id)
         user = await self.auth.users.get(token.user_id)
-        if session is None or user is None or user.disabled_at is not None:
+        if session is None or user is None or user.barred:
             return False
         return session.alive(self.auth.now()) and self.unspent(token, session)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import replace
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
-from picoauth import migrations, schema
+from picoauth import migrations, upgrades
 from picoauth.auth import Auth
+from picoauth.config import changed
+from picoauth.copies import copying
 from picoauth.database import Args, Database, Row, Statement
 from picoauth.discovery import Found
 from picoauth.embedded import Embedded
@@ -25,14 +26,14 @@ APPLIED = "select owner, count(*) from migrations group by owner"
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder that nobody else can look into, and that is gone in the end. Raises ConfigError."""
-    try:
-        folder = TemporaryDirectory(prefix="picoauth-doctor-")
-    except OSError as error:
-        raise ConfigError(
-            f"There is no folder for temporary files ({error.strerror}): set TMPDIR to one."
-        ) from error
-    with folder as name:
-        yield Path(name)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(copying(Path(gettempdir())))
+        except OSError as error:
+            raise ConfigError(
+                f"There is no folder for temporary files ({error.strerror}): set TMPDIR to one."
+            ) from error
+        yield folder
 
 
 class Looking:
@@ -104,16 +105,12 @@ class Observed(Auth):
             return super().embedded()
         path = self.config.base / self.config.database
         looking = Looking(path)
-        self.to_come = missing(self.owners(), looking.applied())
+        self.to_come = missing(upgrades.owned(self), looking.applied())
         if not self.to_come:
             return looking
         with closing(looking.connection):
             looking.copy(self.folder / path.name)
         return Embedded(self.folder / path.name)
-
-    def owners(self) -> Mapping[str, Sequence[str]]:
-        """All migrations that there are."""
-        return {"picoauth": schema.KERNEL, **dict(self.plugins.collect("migrations"))}
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[None]:
@@ -133,11 +130,11 @@ class Observed(Auth):
             applied: Mapping[str, int] = dict(await self.database.read(APPLIED))
         except Exception:  # noqa: BLE001 - of an engine that has no tables yet, in its own words
             applied = {}
-        self.to_come = missing(self.owners(), applied)
+        self.to_come = missing(upgrades.owned(self), applied)
         if self.to_come:
             self.ready = False
             return
-        for owner, statements in self.owners().items():
+        for owner, statements in upgrades.owned(self).items():
             await migrations.pending(self.database, owner, statements)
         await self.keys.refresh()
         await self.revocations.poll()
@@ -159,7 +156,4 @@ def rehearsing(config: Config, folder: Path) -> Config:
     newest, *older = sources(config)
     there = newest.path is None or newest.path.exists()
     secret = newest if there else Secret(f"file {folder / 'picoauth.secret'}")
-    copy = replace(config, database=str(folder / "picoauth.db"), secret=(secret, *older))
-    object.__setattr__(copy, "base", config.base)
-    object.__setattr__(copy, "tables", config.tables)
-    return copy
+    return changed(config, database=str(folder / "picoauth.db"), secret=(secret, *older))

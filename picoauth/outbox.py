@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from picoauth import decoys
 from picoauth.asking import asked
 from picoauth.database import Statement
 from picoauth.errors import ConfigError, Unavailable, Undeliverable
@@ -70,6 +71,14 @@ class Outbox:
             kind, message_id, payload, about=about, expires_at=expires_at, user_id=user_id
         )
 
+    async def forgetting(self, user_id: str) -> Sequence[Statement]:
+        """Statements that take back what waits for a user, for the write that deletes it.
+
+        What is queued in the same moment is dropped when it is to be sent.
+        """
+        found = await self.rows.waiting_for(user_id)
+        return [Statement("delete from outbox where id = ?", (one,)) for one in found]
+
     async def forever(self) -> None:
         failing = False
         try:
@@ -116,6 +125,7 @@ class Outbox:
     async def look(self) -> None:
         """Begin to send what is due. A kind whose messages hang holds no other kind up."""
         async with self.turn:
+            await decoys.erase(self.auth.database, failing=self.auth.mail.trouble is not None)
             trusted = not self.auth.jobs.leapt()  # a clock that may be wrong drops nothing
             for kind in await self.rows.kinds():
                 sending = [one.id for one in self.under_way.values() if one.kind == kind]
@@ -204,16 +214,18 @@ class Outbox:
         return user_id if user_id and await self.auth.users.get(user_id) else None
 
     async def waiting(self) -> str | None:
-        """What `/health-check` says to everybody, and so without a reason or a name."""
+        """What `/health-check` says to everybody.
+
+        No reason and no name; and not how many, since of mails to nobody only a few wait.
+        """
         try:
-            count, seconds = await self.rows.late()
+            seconds = await self.rows.late()
         except Unavailable:  # which the check of the database says
             return None
-        if not count:
+        if seconds is None:
             return None
-        some = "1 message waits" if count == 1 else f"{count} messages wait"
         return (
-            f"{some} in the outbox, the first for {seconds // 60} minutes: "
+            f"Messages wait in the outbox, the first for {seconds // 60} minutes: "
             "see `picoauth mail list`."
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from picoauth.database import Database, Row, Statement
+from picoauth.errors import ConfigError
 from picoauth.secrets import Place, Secrets
 
 LEASE = 120
@@ -44,6 +46,12 @@ AGAIN = """
 GIVEN_UP = """
     update outbox set sealed = null, error = ? where id = ? and tries = ? and sealed is not null
 """
+WAITING = """
+    select id, kind, about, expires_at, tries, sealed from outbox
+     where sealed is not null and id > ? order by id limit ?
+"""
+AT_ONCE = 50
+"""Messages that are opened in one go."""
 COLUMNS = ("id", "kind", "about", "created_at", "tries", "next_at", "sent_at", "error")
 
 
@@ -95,6 +103,18 @@ class Rows:
         user_id, _, payload = filled.rstrip(b"\0").removesuffix(END).partition(b"\n")
         return user_id.decode() or None, payload
 
+    async def waiting_for(self, user_id: str) -> Sequence[str]:
+        """Ids of what waits for a user, of which each has to be opened."""
+        if not await self.kinds():  # a look at an index, as it is nearly always
+            return []
+        found, last = [], ""
+        while rows := await self.database.read(WAITING, (last, AT_ONCE), slow=True):
+            for last, *rest in rows:
+                with suppress(ConfigError):  # which nobody can send either
+                    if self.open(Claimed(last, *rest))[0] == user_id:
+                        found.append(last)
+        return found
+
     async def kinds(self) -> Sequence[str]:
         """Of what waits, whether it is due or not."""
         rows = await self.database.read("select distinct kind from outbox where sealed is not null")
@@ -126,14 +146,11 @@ class Rows:
     def giving_up(self, claimed: Claimed, why: str) -> Statement:
         return Statement(GIVEN_UP, (why, claimed.id, claimed.tries), rows=1)
 
-    async def late(self) -> tuple[int, int]:
-        """How many messages wait for long, and the seconds that the first of them does."""
-        sql = """
-            select count(*), min(created_at) from outbox
-             where sealed is not null and created_at <= ?
-        """
-        [[count, since]] = await self.database.read(sql, (self.now() - LATE,))
-        return count, self.now() - since if count else 0
+    async def late(self) -> int | None:
+        """The seconds that the first message has waited for, if that is long."""
+        sql = "select min(created_at) from outbox where sealed is not null and created_at <= ?"
+        [[since]] = await self.database.read(sql, (self.now() - LATE,))
+        return None if since is None else self.now() - since
 
     async def retry(self) -> int:
         """Let all that waits be due now, but what is being sent; how many wait."""

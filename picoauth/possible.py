@@ -23,7 +23,9 @@ from picoauth.problems import (
     INVALID_JSON,
     INVALID_TOKEN,
     NOT_FOUND,
+    READ_ONLY,
     REFUSED,
+    SECOND_FACTOR_NEEDED,
     SESSION_ENDED,
     STEPUP_NEEDED,
     TOKEN_EXPIRED,
@@ -65,6 +67,11 @@ POLICIES: Mapping[str, Policy] = {
         "by a second factor, if one is enrolled.",
         (*TOKEN, STEPUP_NEEDED),
     ),
+    "admin": Policy(
+        "Needs an admin key, or an access token, or a cookie, of an administrator whose session was proven "
+        "afresh by a second factor in the last minutes. The unix socket for administration needs nothing.",
+        (*TOKEN, STEPUP_NEEDED, FORBIDDEN, READ_ONLY, SECOND_FACTOR_NEEDED, REFUSED),
+    ),
     "resource_server": Policy(
         "Needs the key of a resource server, as bearer, or by Basic with its name.",
         (INVALID_CLIENT,),
@@ -72,9 +79,13 @@ POLICIES: Mapping[str, Policy] = {
 }
 
 
+def policy_name(route: AnyRoute) -> str:
+    return route.policy if isinstance(route, Route) else ""
+
+
 def policy_of(route: AnyRoute) -> Policy:
     """One that the kernel does not know is a plugin's; some handlers look at a token themselves."""
-    policy = route.policy if isinstance(route, Route) else ""
+    policy = policy_name(route)
     if policy in ("", "public") and TOKEN_MISSING in route.problems:
         return Policy(f"Needs a token, as bearer{' or as the body' if route.body is str else ''}.")
     theirs = Policy(f"The policy `{policy}` says who may call this.", (FORBIDDEN, REFUSED))
@@ -98,7 +109,7 @@ def possible(route: AnyRoute) -> Sequence[Problem]:
 
 def by_cookie(route: AnyRoute) -> bool:
     """Whether a browser's cookie will do."""
-    return isinstance(route, Route) and route.policy in ("session", "fresh")
+    return isinstance(route, Route) and route.policy in ("session", "fresh", "admin")
 
 
 def security(route: AnyRoute) -> Sequence[Mapping[str, Any]]:
@@ -108,5 +119,8 @@ def security(route: AnyRoute) -> Sequence[Mapping[str, Any]]:
     if TOKEN_MISSING not in possible(route):
         return []
     if by_cookie(route):
-        return [BEARER, COOKIE]
+        nothing: Sequence[Mapping[str, Any]] = (
+            [{}] if policy_name(route) == "admin" else []
+        )  # over the socket
+        return [BEARER, COOKIE, *nothing]
     return [BEARER, *([{}] if route.body is str else [])]

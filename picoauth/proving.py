@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from picoauth.callers import Caller
 from picoauth.database import Statement
 from picoauth.errors import AuthError, Denied, Unavailable
-from picoauth.events import Caller, LoginFailed
+from picoauth.events import LoginFailed
 from picoauth.factors import Attemptee, Factor, Payload, Proof, Situation
 from picoauth.flows import Accepted, Flow
+from picoauth.looks import Look, looked, looking
 from picoauth.problems import FACTOR_OUT_OF_PLACE, UNKNOWN_FACTOR
 from picoauth.throttle import Attempt
 from picoauth.users import User
@@ -49,23 +52,33 @@ class Proving:
         """The flow with one proof more, and what that writes. Raises AuthError, Unavailable."""
         factor = self.usable(flow, name)
         who = Attemptee(user=user) if user else await factor.identify(payload)
-        state = flow.states.get(name)
-        situation = Situation(user=user, claimed=who.user, state=state, caller=caller)
         try:
-            attempt = await self.throttle(name, who, caller)
+            attempt, look = await self.tried(name, who, caller, factor.look(who.whose))
+            who = replace(who, user=who.user or look.user, name=None)
+            state, seen = flow.states.get(name), look.rows
+            situation = Situation(
+                user=user, claimed=who.user, state=state, caller=caller, seen=seen
+            )
             proof = await self.verified(factor, situation, payload, attempt)
             if proof.user.disabled_at is not None or (user and user.id != proof.user.id):
                 raise Denied(factor.refused)
         except AuthError as refusal:
             await self.failed(who, name, refusal, caller)
             raise
-        return flow.proven(factor, proof, self.auth.now()), self.accepted(flow, name, proof)
+        # What was seen of another user, or of an older epoch, says nothing of this one.
+        accepted = self.accepted(flow, name, proof, look if proof.user == look.user else None)
+        return flow.proven(factor, proof, self.auth.now()), accepted
 
-    async def throttle(self, name: str, who: Attemptee, caller: Caller) -> Attempt:
-        """Raises AuthError (429) where the account was tried too often, before any costly work."""
-        attempt = Attempt(ROUTE, caller.address, self.attempted(who), name)
-        await self.auth.limiter.attempt(attempt)
-        return attempt
+    async def tried(
+        self, name: str, who: Attemptee, caller: Caller, more: Statement | None = None
+    ) -> tuple[Attempt, Look]:
+        """Count the attempt before any costly work, and look in the same write at whom it is at.
+
+        Raises AuthError (429) where the account was tried too often.
+        """
+        attempt = Attempt(ROUTE, caller.address, self.attempted(who), name, who.name)
+        asked = [*looking(who.whose), *([more] if more else [])]
+        return attempt, looked(await self.auth.limiter.attempt(attempt, *asked))
 
     async def verified(
         self, factor: Factor, situation: Situation, payload: Payload, attempt: Attempt
@@ -79,12 +92,15 @@ class Proving:
             raise
 
     def attempted(self, who: Attemptee) -> str | None:
-        """The account that is tried; a name that is nobody's only as its keyed hash (L-2)."""
+        """The account that is tried; a name, which may be nobody's, as its keyed hash (L-2)."""
         if who.user is not None:
             return who.user.id
-        return self.auth.secrets.digests("typed", who.typed)[0].hex() if who.typed else None
+        named = who.typed or who.name is not None
+        return self.auth.secrets.digests("typed", who.typed)[0].hex() if named else None
 
     async def failed(self, who: Attemptee, name: str, refusal: AuthError, caller: Caller) -> None:
+        if who.name is not None:  # a try too many, which looked at nobody
+            who = replace(who, user=await self.auth.users.who(who.name))
         event = LoginFailed(
             at=self.auth.now(),
             user_id=who.user.id if who.user else None,
@@ -95,12 +111,16 @@ class Proving:
         )
         await self.auth.events.commit(event)
 
-    def accepted(self, flow: Flow, name: str, proof: Proof) -> Accepted:
+    def accepted(self, flow: Flow, name: str, proof: Proof, look: Look | None) -> Accepted:
         """What a proof writes: its own statements, last use, failures forgiven, and its events."""
         forgiven = self.auth.limiter.succeeded(Attempt(ROUTE, None, proof.user.id, name))
         args = (self.auth.now(), proof.enrolment_id, proof.user.id)
         used = [Statement(USED, args, rows=1)] if proof.enrolment_id else []
         effects = [*used, *proof.statements, *forgiven]  # which may take the enrolment away
         events = [self.auth.events.prepared(event) for event in proof.events]
-        recorded = [statement for prepared in events for statement in prepared.statements]
-        return Accepted(flow, name, [*effects, *recorded], events)
+        recorded = [
+            statement
+            for prepared in events
+            for statement in (*(one.statement for one in prepared.conditions), *prepared.statements)
+        ]
+        return Accepted(flow, name, [*effects, *recorded], events, proof.user, look)

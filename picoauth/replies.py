@@ -25,6 +25,7 @@ class Health:
     status: Literal["ok", "degraded"] = described("`degraded` if there is any problem.")
     ready: bool = described("Whether it can do its work.", example=True)
     problems: Mapping[str, str] = described("What is wrong, by check.", example={})
+    stress: bool = described("There where the settings allow a stress test.", default=False)
 
 
 @shape
@@ -199,6 +200,9 @@ class Step:
     flow: str = described("That of the step before.", default="")
     session: Literal["token", "cookie"] = described("How the session is kept.", default="token")
     remember: bool = described("Keep the cookie when the browser is closed.", default=False)
+    restore: bool = described(
+        "Take back that the account was closed, when all is proven.", default=False
+    )
 
 
 @shape

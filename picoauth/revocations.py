@@ -29,6 +29,9 @@ NEWEST = """
 """
 
 
+RESTORED = "select coalesce(max(restored_at), 0) from restores"
+
+
 class Revocations:
     """Ids of ended sessions, until nothing that was handed out for them can be valid."""
 
@@ -38,6 +41,8 @@ class Revocations:
         self.ended: dict[str, int] = {}
         self.listeners: list[Callable[[Ended], None]] = []
         """Told of what is newly known."""
+        self.restored_at = 0
+        """When a backup was put back: no session from before has outlived that."""
         self.seq = 0
         """Of the newest that is known; rises with each write that ends a session."""
         self.looked_at = 0
@@ -59,6 +64,7 @@ class Revocations:
         self.seq = max([self.seq, *(seq for _, _, seq in rows)])
         self.looked_at = now
         if whole:
+            [(self.restored_at,)] = await self.database.read(RESTORED)
             self.read_whole_at = now
             self.ended = {session_id: end for session_id, end in self.ended.items() if end > now}
         if fresh:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from picoauth.callers import Caller
 from picoauth.changes import settled
 from picoauth.delivery import Events
 from picoauth.errors import Conflict, Denied
-from picoauth.events import Caller, RefreshReused
+from picoauth.events import RefreshReused
 from picoauth.problems import SESSION_ENDED
 from picoauth.revocations import Revocations
 from picoauth.sessions import Session, SessionStore

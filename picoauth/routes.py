@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Any, Literal
 
+from picoauth.callers import Caller
 from picoauth.errors import Denied, Problem
-from picoauth.events import Caller
 from picoauth.problems import TOKEN_MISSING
 from picoauth.tokens import Access
 
@@ -21,6 +21,14 @@ PARAMETER = re.compile(r"\{(\w+)\}")
 """In a path."""
 
 Listener = Literal["public", "admin"]
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """Whom the policy `admin` let in, as a guard answers it; `Request.caller` then says so too."""
+
+    actor: str
+    """`socket`, `key:NAME` or `user:ID`, as in `Caller.actor`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,8 @@ class Request:
     listener: Listener = "public"
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    raw_query: str = ""
+    """The query as it came, for who has to see what is there twice."""
     body: Any = None
     principal: Any = None
     """Whom the policy let in: an `Access` for `session` and `fresh`."""
@@ -65,7 +75,10 @@ class Reply:
 
 Handler = Callable[[Request], Awaitable[Reply]]
 Guard = Callable[[Request], Awaitable[Any]]
-"""Answers the principal, or None, which denies."""
+"""Answers the principal, or None, which denies.
+
+One with an attribute `listener` says where all routes of its policy are, whoever has them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

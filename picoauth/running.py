@@ -13,7 +13,10 @@ import click
 
 from picoauth.auth import Auth
 from picoauth.config import FILE, load
+from picoauth.database import Args, Database, Row, Statement
+from picoauth.errors import ConfigError, Unavailable
 from picoauth.settings import Config
+from picoauth.users import User
 
 T = TypeVar("T")
 
@@ -38,11 +41,31 @@ def configuration(ctx: click.Context) -> Config:
     return load(settings_path(ctx))
 
 
-def auth_of(ctx: click.Context) -> Auth:
+class Unopened(Auth):
+    """For commands about a database that cannot, or may not, be opened."""
+
+    def engine(self) -> Database:
+        return Nothing()
+
+
+class Nothing:
+    """No database at all."""
+
+    async def read(self, sql: str, args: Args = (), *, slow: bool = False) -> list[Row]:  # noqa: ARG002
+        raise Unavailable("the database is not open")
+
+    async def write(self, *_: Statement) -> list[list[Row]]:
+        raise Unavailable("the database is not open")
+
+    async def close(self) -> None:
+        pass
+
+
+def auth_of(ctx: click.Context, kind: type[Auth] = Auth) -> Auth:
     """One `Auth` per run, since it holds the database open. Raises ConfigError."""
     root = ctx.find_root()
     if root.obj is None:
-        auth = root.obj = Auth(configuration(ctx))
+        auth = root.obj = kind(configuration(ctx))
         root.call_on_close(lambda: asyncio.run(auth.database.close()))
     found: Auth = root.obj
     return found
@@ -51,9 +74,26 @@ def auth_of(ctx: click.Context) -> Auth:
 def run(ctx: click.Context, work: Callable[[Auth], Awaitable[T]]) -> T:
     """Do something with a started `Auth`. Raises ConfigError."""
     auth = auth_of(ctx)
+    return run_started(auth, lambda: work(auth))
+
+
+def run_started(auth: Auth, work: Callable[[], Awaitable[T]]) -> T:
+    """Do something while this `Auth` is started, in a loop of its own. Raises ConfigError.
+
+    What `work` raises, AuthError, Conflict and Unavailable too, gets its words from whoever runs
+    the command.
+    """
 
     async def whole() -> T:
         async with auth.started():
-            return await work(auth)
+            return await work()
 
     return asyncio.run(whole())
+
+
+async def user_of(auth: Auth, text: str) -> User:
+    """By user name, verified e-mail address or id. Raises ConfigError."""
+    user = await auth.users.named(text) or await auth.users.get(text)
+    if user is None:
+        raise ConfigError(f"There is no user {text!r}: `picoauth users list` shows all.")
+    return user

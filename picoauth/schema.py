@@ -14,7 +14,9 @@ TABLES = frozenset(
         "throttle",
         "outbox",
         "rates",
+        "renames",
         "endings",
+        "restores",
         "jobs",
         "migrations",
     }
@@ -119,4 +121,22 @@ KERNEL = (
         hourly integer not null, day_at integer not null, daily integer not null
     )
     """,
+    "create table restores (restored_at integer primary key)",
+    "alter table users add column closed_at integer",
+    "alter table users add column delete_at integer",
+    "create index users_delete_at on users (delete_at) where delete_at is not null",
+    """
+    create table renames (
+        id text primary key, user_id text not null references users(id) on delete cascade,
+        renamed_at integer not null
+    )
+    """,
+    "create index renames_user on renames (user_id)",
+    "create index users_made on users (created_at, id)",
+    "create index users_disabled on users (disabled_at, id) where disabled_at is not null",
+    "create index identifiers_value on identifiers (value, user_id, kind)",
+    "drop index enrolments_factor",
+    "create index enrolments_who on enrolments (factor, user_id, id)",
+    "create index users_closed on users (delete_at, id) where delete_at is not null",
+    "drop index users_delete_at",
 )

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from picoauth import migrations
+from picoauth import migrations, upgrades
 from picoauth.checks import Check
-from picoauth.database import Database
+from picoauth.database import Database, Row
 from picoauth.embedded import Embedded
+from picoauth.errors import Unavailable
 from picoauth.observing import APPLIED, Observed, scratch
 
 OBJECTS = """
     select type, name, tbl_name, sql from sqlite_master
      where name not like 'sqlite^_%' escape '^' order by type desc, name
+"""
+COLUMNS = """
+    select m.name, group_concat(c.name, ', ') from sqlite_master m join pragma_table_info(m.name) c
+     where m.type = 'table' and m.name not like 'sqlite^_%' escape '^' group by m.name
 """
 
 
@@ -56,7 +61,7 @@ class Schema:
     async def unlisted(self) -> Sequence[str]:
         """Owners of migrations whose plugin is not listed."""
         applied = await self.auth.database.read(APPLIED)
-        return sorted(owner for owner, _ in applied if owner not in self.auth.owners())
+        return sorted(owner for owner, _ in applied if owner not in upgrades.owned(self.auth))
 
     async def foreign(self) -> str | None:
         names = await self.unlisted()
@@ -69,13 +74,7 @@ class Schema:
         )
 
     async def drift(self) -> str | None:
-        """Nothing is said of engines that have no `sqlite_master`."""
-        try:
-            there = await objects(self.auth.database)
-        except Exception:  # noqa: BLE001 - each engine has its own
-            return None
-        prefixes = tuple(owner.replace("-", "_") for owner in await self.unlisted())
-        wrong = list(differences(there, await self.made(), prefixes))
+        wrong = await self.compared()
         if not wrong:
             return None
         return (
@@ -83,22 +82,48 @@ class Schema:
             "rules that keep users apart are part of it: put a backup back, or undo the change."
         )
 
-    async def made(self) -> Mapping[str, Made]:
+    async def compared(self) -> Sequence[str]:
+        """What is another; of an engine that has no `sqlite_master`, of tables and columns alone."""
+        try:
+            there = await objects(self.auth.database)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - each engine has its own
+            columns = await self.made(COLUMNS)
+            return [table async for table in lacking(self.auth.database, dict(columns))]
+        prefixes = tuple(owner.replace("-", "_") for owner in await self.unlisted())
+        return list(differences(there, named(await self.made(OBJECTS)), prefixes))
+
+    async def made(self, sql: str) -> Sequence[Row]:
         """What the migrations make of an empty file."""
         with scratch() as folder:
             database = Embedded(folder / "new.db")
             try:
                 await database.write(migrations.LEDGER)
-                for owner, statements in self.auth.owners().items():
+                for owner, statements in upgrades.owned(self.auth).items():
                     await migrations.migrate(database, owner, statements, self.auth.now())
-                return await objects(database)
+                return await database.read(sql)
             finally:
                 await database.close()
 
 
 async def objects(database: Database) -> Mapping[str, Made]:
-    rows = await database.read(OBJECTS)
+    return named(await database.read(OBJECTS))
+
+
+def named(rows: Sequence[Row]) -> Mapping[str, Made]:
     return {f"{kind} {name}": Made(table, " ".join(sql.split())) for kind, name, table, sql in rows}
+
+
+async def lacking(database: Database, columns: Mapping[str, str]) -> AsyncIterator[str]:
+    """Tables that are not there, or without some of these columns."""
+    for table, names in columns.items():
+        try:
+            await database.read(f"select {names} from {table} where 1 = 0")
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            yield f"table {table} is missing, or lacks a column"
 
 
 def differences(

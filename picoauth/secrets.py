@@ -6,17 +6,18 @@ import base64
 import hmac
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from picoauth import secretfile
+from picoauth.copies import copying
 from picoauth.errors import ConfigError
 from picoauth.settings import Config, Secret
 
@@ -46,26 +47,44 @@ class Root:
         return f"Root({self.id!r})"
 
 
+@dataclass(frozen=True)
+class Keyed:
+    """Rows that hang on root secrets: how many on which, by its id, and how they are keyed anew.
+
+    Without `reseal` something else does that, such as the next login of a user.
+    """
+
+    what: str
+    count: Callable[[], Awaitable[Mapping[str, int]]]
+    reseal: Callable[[], Awaitable[None]] | None = None
+
+
 class Secrets:
     """Every key comes from here: derived by purpose, from the newest root secret first."""
 
     def __init__(self, values: Sequence[bytes], random: Random) -> None:
         self.roots = [Root(expand(value, "key id")[:4].hex(), value) for value in values]
         self.random = random
+        self.derived: dict[str, dict[str, bytes]] = {}
+        self.keyed: list[Keyed] = []
+        """All that has to be keyed anew before an old one may go: plugins add what is theirs."""
 
     def derive(self, purpose: str) -> dict[str, bytes]:
         """Keys of 32 bytes for one purpose, by key id, newest first (HKDF, RFC 5869)."""
-        return {root.id: expand(root.key, purpose) for root in self.roots}
+        if purpose not in self.derived:
+            keys = {root.id: expand(root.key, purpose) for root in self.roots}
+            self.derived[purpose] = keys
+        return dict(self.derived[purpose])
 
     def digests(self, purpose: str, text: str) -> list[bytes]:
         """Keyed hashes, newest secret first, for what must be found again but not be read."""
-        keys = self.derive(purpose).values()
-        return [hmac.digest(key, text.encode(), "sha256") for key in keys]
+        keys, data = self.derived.get(purpose) or self.derive(purpose), text.encode()
+        return [hmac.digest(key, data, "sha256") for key in keys.values()]
 
     def seal(self, place: Place, value: bytes) -> bytes:
         """Encrypt with AES-256-GCM, bound to the place and the key id."""
         root, nonce = self.roots[0], self.random(12)
-        cipher = AESGCM(expand(root.key, "seal"))
+        cipher = AESGCM(self.derive("seal")[root.id])
         return bytes.fromhex(root.id) + nonce + cipher.encrypt(nonce, value, bound(place, root.id))
 
     def open(self, place: Place, sealed: bytes) -> bytes:
@@ -77,7 +96,7 @@ class Secrets:
                 "put the old one back, at the end of the list where you want a new one."
             )
         try:
-            cipher = AESGCM(expand(root.key, "seal"))
+            cipher = AESGCM(self.derive("seal")[root.id])
             return cipher.decrypt(sealed[4:16], sealed[16:], bound(place, root.id))
         except (InvalidTag, ValueError) as error:  # the latter for one that was cut short
             raise ConfigError(
@@ -103,7 +122,13 @@ def load(config: Config, random: Random) -> Secrets:
     make(listed[0].path, config, random)
     for source in listed:
         check_mode(source.path)
-    return Secrets([checked(source) for source in listed], random)
+    return Secrets([value for source in listed for value in held(source)], random)
+
+
+def held(source: Secret) -> Sequence[bytes]:
+    """What a source holds, each one checked. Raises ConfigError."""
+    values = secretfile.parse(source.read(), source.source).values
+    return [checked(source, value) for value in values]
 
 
 def sources(config: Config) -> Sequence[Secret]:
@@ -139,12 +164,21 @@ def make(path: Path | None, config: Config, random: Random) -> None:
 
 def write(path: Path, value: bytes) -> None:
     """Make a file, whole and on the disk, for its owner alone, unless there is one."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:  # mode 0600
-        file.write(value)
-        file.flush()
-        os.fsync(file.fileno())
+    with copying(path.parent) as folder:
+        made = folder / path.name
+        made.touch(0o600)
+        with made.open("wb") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
         with suppress(FileExistsError):  # another process was faster
-            os.link(file.name, path)
+            os.link(made, path)
+
+
+def strong(source: Secret) -> bytes:
+    """A secret that only its owner can read, and no person has typed. Raises ConfigError."""
+    check_mode(source.path)
+    return checked(source, source.read())
 
 
 def check_mode(path: Path | None) -> None:
@@ -152,9 +186,8 @@ def check_mode(path: Path | None) -> None:
         raise ConfigError(f"{path} can be read by other users: run `chmod 600 {path}`.")
 
 
-def checked(source: Secret) -> bytes:
+def checked(source: Secret, value: bytes) -> bytes:
     """Refuse what a person typed: a root secret is random, and long enough (K-1)."""
-    value = source.read()
     if len(value) < least(value) or len(set(value)) < LEAST // 3:
         raise ConfigError(
             f"The secret from {source.source} is too short or too regular: "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from picoauth.accountsettings import AccountSettings
 from picoauth.errors import ConfigError
 from picoauth.formats import (
     LOOPBACK,
@@ -75,9 +76,7 @@ class TokenSettings:
         "`aud` of access tokens; `public_url` if unset.", default=None, least=1
     )
     key_overlap: Seconds = described(
-        "A new signing key is published so long before it signs.",
-        default=Seconds(600),
-        least=10,
+        "A new signing key is published so long before it signs.", default=Seconds(600), least=10
     )
     access_life: Seconds = described(
         "Life of an access token.", default=Seconds(600), least=10, most=LONGEST_ACCESS
@@ -224,11 +223,13 @@ class Config:
     ignore_factors: tuple[str, ...] = described(
         "Enrolled factors that no longer count, though their plugin is off.", default=()
     )
+    stress: bool = described("`picoauth stress` may load this server.", default=False)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     cookies: CookieSettings = field(default_factory=CookieSettings)
     logins: LoginSettings = field(default_factory=LoginSettings)
     throttle: ThrottleSettings = field(default_factory=ThrottleSettings)
     mail: MailSettings = field(default_factory=MailSettings)
+    account: AccountSettings = field(default_factory=AccountSettings)
     base: Path = field(default_factory=Path.cwd, init=False)
     tables: Mapping[str, Any] = field(default_factory=dict, init=False)
 

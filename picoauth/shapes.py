@@ -11,6 +11,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, Literal, NewType, TypeVar, cast
 
+from picoauth.errors import AuthError
+from picoauth.problems import INVALID_BODY
+
 T = TypeVar("T")
 
 Seconds = NewType("Seconds", int)
@@ -70,11 +73,12 @@ class Shaper:
         if not isinstance(value, dict):
             self.wrong(where, "must be a table" if where else "must be an object")
             return None
+        before = len(self.problems)
         fields = {field.name: field for field in dataclasses.fields(cast("Any", cls)) if field.init}
         for name in sorted(value.keys() - fields.keys()):
             self.wrong(join(where, name), f"is unknown{suggest(name, fields.keys())}")
         members = {name: self.member(cls, field, value, where) for name, field in fields.items()}
-        return None if self.problems else self.finish(cls, members, where)
+        return None if len(self.problems) > before else self.finish(cls, members, where)
 
     def finish(self, cls: type[T], members: Mapping[str, Any], where: str) -> T | None:
         try:
@@ -205,3 +209,11 @@ def join(where: str, name: str) -> str:
     """`[smtp].port` in settings, `address.city` in a body; a foreign name is cut and escaped."""
     short = name[:64] if name.isprintable() else ascii(name[:64])
     return f"{where}.{short}" if where else short
+
+
+def text_of(payload: Mapping[str, Any], member: str, form: str = "a text") -> str:
+    """A member that must be a text. Raises AuthError (400)."""
+    value = payload.get(member)
+    if not isinstance(value, str):
+        raise AuthError(INVALID_BODY, f"{member} must be {form}")
+    return value

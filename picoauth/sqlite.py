@@ -5,19 +5,46 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from picoauth.database import Args, Row
 from picoauth.errors import ConfigError, Unavailable
 
-Connect: TypeAlias = Callable[[str], sqlite3.Connection]
+
+class Cursor(Protocol):
+    """What a statement answered."""
+
+    @property
+    def description(self) -> Any:
+        """None where it answers no rows at all."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """What the engine asks of a connection; it raises sqlite3's errors, with their codes."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, sql: str, args: Args = ..., /) -> Cursor: ...
+    def close(self) -> None: ...
+
+
+Connect: TypeAlias = Callable[[str], Connection]
 
 OLDEST = (3, 37)
 """SQLite with `strict` tables."""
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-SETTINGS = ("foreign_keys = on", "trusted_schema = off", "synchronous = full")
+# What is deleted is written over, so that no page of the file keeps what a user left behind.
+SETTINGS = (
+    *("foreign_keys = on", "trusted_schema = off", "synchronous = full"),
+    "secure_delete = on",
+)
 PAUSE = 0.01
 """Seconds between two tries to open a file that another process is just making."""
 
@@ -67,7 +94,7 @@ def refusal(path: Path, reason: str | None) -> ConfigError:
     )
 
 
-def opened(connect: Connect, path: Path, patience: float, *more: str) -> sqlite3.Connection:
+def opened(connect: Connect, path: Path, patience: float, *more: str) -> Connection:
     """A connection in WAL mode that waits `patience` seconds for locks of others.
 
     SQLite's own patience does not cover two processes that turn one new file into WAL at once.
@@ -86,7 +113,7 @@ def opened(connect: Connect, path: Path, patience: float, *more: str) -> sqlite3
             return connection
 
 
-def configure(connection: sqlite3.Connection, *settings: str) -> None:
+def configure(connection: Connection, *settings: str) -> None:
     for setting in settings:
         connection.execute(f"pragma {setting}")
     connection.execute("select count(*) from sqlite_master").fetchall()  # a wrong key shows here
@@ -95,7 +122,7 @@ def configure(connection: sqlite3.Connection, *settings: str) -> None:
         raise sqlite3.NotSupportedError("its file system has no shared memory for WAL mode")
 
 
-def fetch(connection: sqlite3.Connection, sql: str, args: Args) -> list[Row]:
+def fetch(connection: Connection, sql: str, args: Args) -> list[Row]:
     return connection.execute(sql, args).fetchall()
 
 

@@ -24,7 +24,8 @@ ROTATE = f"""
            idle_at = case when expires_at < ? then expires_at else ? end
      where id = ? and generation = ? and rotated_at <= ?
        and ended_at is null and idle_at > ? and expires_at > ?
-       and exists (select 1 from users u where u.id = user_id and u.disabled_at is null)
+       and exists (select 1 from users u
+                    where u.id = user_id and u.disabled_at is null and u.closed_at is null)
     returning {COLUMNS}
 """
 
@@ -49,6 +50,15 @@ REVOKE = """
            (select coalesce(max(seq), 0) + 1 from revocations)
       from sessions where ended_at is null and {which}
         on conflict (session_id) do nothing
+"""
+
+
+# Beside the one that is being put: siblings of the same session, or logins.
+CROWDING = """
+    select id from sessions
+     where user_id = ? and coalesce(parent_id, '') = ? and id <> ?
+       and ended_at is null and idle_at > ? and expires_at > ?
+     order by rotated_at desc, id limit 1000 offset ?
 """
 
 
@@ -108,6 +118,11 @@ class SqlSessions:
         sql = f"select {COLUMNS} from sessions where user_id = ? and ended_at is null order by id desc"
         rows = await self.database.read(sql, (user_id,))
         return [found for row in rows if (found := session(row)).alive(self.now())]
+
+    def crowding(self, session: Session, most: int) -> Statement:
+        """A query for those that have to end so that this one has room, in the write of its `put`."""
+        now, like = self.now(), session.parent_id or ""
+        return Statement(CROWDING, (session.user_id, like, session.id, now, now, most - 1))
 
     async def undo(self, session: Session, before: Session | None = None) -> None:
         """Nothing to do: all of it was in the write."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from picoauth.drafts import Enrolment
 from picoauth.factors import Factor
 from picoauth.flows import Done, Flow
-from picoauth.users import Enrolment
 
 
 class Sufficiency:

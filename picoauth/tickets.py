@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from picoauth import decoys
 from picoauth.database import Database, Statement
 
 SIZE = 32
@@ -38,17 +39,27 @@ class Tickets:
         self.random = random
 
     def issue(
-        self, purpose: str, data: Any, *, expires_at: int, user_id: str | None = None
+        self,
+        purpose: str,
+        data: Any,
+        *,
+        expires_at: int,
+        user_id: str | None = None,
+        decoy: bool = False,
     ) -> tuple[str, Statement]:
         """A new ticket, and the statement that makes it valid once it is written.
 
-        `expires_at` is in seconds since 1970.
+        `expires_at` is in seconds since 1970. A `decoy` is for nobody: the same is written, its
+        secret opens nothing, and it is erased soon.
         """
         secret = base64.urlsafe_b64encode(self.random(SIZE)).rstrip(b"=").decode()
         sql = (
             "insert into tickets (hash, purpose, user_id, data, expires_at) values (?, ?, ?, ?, ?)"
         )
-        args = (digest(secret), purpose, user_id, json.dumps(data), expires_at)
+        hashed = digest(secret)
+        if decoy:
+            hashed = decoys.HASHES + hashed[len(decoys.HASHES) :]
+        args = (hashed, purpose, user_id, json.dumps(data), expires_at)
         return secret, Statement(sql, args)
 
     def voiding(self, purpose: str, user_id: str) -> Statement:

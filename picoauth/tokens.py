@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -117,13 +117,17 @@ class Tokens:
         self.keys = keys
         self.revocations = revocations
         self.now = now
-        self.random = secrets.random
-        # The mode is part of the derivation, so that switching it revives no token.
-        derived = secrets.derive(f"refresh {self.settings.refresh}")
-        self.refresh_keys = [
-            RefreshKey(kid, OctKey.import_key(key)) for kid, key in derived.items()
-        ]
+        self.secrets = secrets
         self.verified: OrderedDict[bytes, Access] = OrderedDict()
+
+    @cached_property
+    def refresh_keys(self) -> Sequence[RefreshKey]:
+        """By what they are derived from, neither another mode nor a restored backup revives a token."""
+        purpose = f"refresh {self.settings.refresh}"
+        if self.revocations.restored_at:
+            purpose = f"{purpose} {self.revocations.restored_at}"
+        derived = self.secrets.derive(purpose)
+        return [RefreshKey(kid, OctKey.import_key(key)) for kid, key in derived.items()]
 
     def claims(self, user: User, username: str | None, session: Session) -> dict[str, Any]:
         """The claims that every access token of a session has (RFC 9068, section 2.2)."""
@@ -142,7 +146,7 @@ class Tokens:
         """Sign an access token. Its `jti` is random, its life that of the settings."""
         now, key = self.now(), self.keys.signing
         times = {"iat": now, "exp": now + self.settings.access_life}
-        return sign(key.key, key.header, {**claims, **times, "jti": self.random(12).hex()})
+        return sign(key.key, key.header, {**claims, **times, "jti": self.secrets.random(12).hex()})
 
     def refresh(self, session: Session, claims: Mapping[str, Any]) -> str:
         """Sign a refresh token: a pure function of the session, so that it can be said again.

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picoauth import keys, outboxrows, rates, revocations, sqlsessions, throttle, tickets
+from picoauth import (
+    keys,
+    leaving,
+    outboxrows,
+    rates,
+    renaming,
+    resealing,
+    revocations,
+    sqlsessions,
+    throttle,
+    tickets,
+)
 from picoauth.checks import Check
 from picoauth.errors import Unavailable
 from picoauth.jobs import Job
@@ -26,7 +37,13 @@ def checks(auth: Auth) -> Sequence[Check]:
         Check("database", reachable),
         Check("revocations", auth.revocations.stale),
         Check("outbox", auth.outbox.waiting, vital=False),
+        *resealing.checks(auth),
     ]
+
+
+def jobs(auth: Auth) -> Sequence[Job]:
+    resealing.register(auth)
+    return [cleaning(auth), leaving.sweeping(auth), *resealing.jobs(auth)]
 
 
 def cleaning(auth: Auth) -> Job:
@@ -41,6 +58,7 @@ def cleaning(auth: Auth) -> Job:
             keys.cleaning(now),
             outboxrows.cleaning(now),
             rates.cleaning(now),
+            renaming.cleaning(now, auth.config.account.renames_in),
             *sqlsessions.cleaning(now),
         )
 

@@ -7,15 +7,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from picoauth.database import Database, Statement
+from picoauth.callers import Caller
+from picoauth.database import Database, Row, Statement
 from picoauth.delivery import Events
+from picoauth.drafts import Draft, Enrolment, Registration, taken
 from picoauth.errors import AuthError, Conflict
-from picoauth.events import Caller, UserRegistered
-from picoauth.identifiers import Identifier, canonical, identifier
-from picoauth.problems import IDENTIFIER_TAKEN, NOT_FOUND, USERNAME_TAKEN
+from picoauth.events import UserRegistered
+from picoauth.identifiers import Identifier, identifier
+from picoauth.problems import NOT_FOUND
 from picoauth.secrets import Secrets
+from picoauth.whose import Whose
 
-COLUMNS = "u.id, u.name, u.locale, u.created_at, u.disabled_at, u.epoch, u.last_login_at"
+COLUMNS = """
+    u.id, u.name, u.locale, u.created_at, u.disabled_at, u.epoch, u.last_login_at,
+    u.closed_at, u.delete_at
+"""
+USER = f"select {COLUMNS} from users u where u.id = "
+IDENTIFIERS = "select kind, value, display, verified_at from identifiers where user_id = "
+ENROLMENTS = (
+    "select id, user_id, factor, label, confirmed_at, last_used_at from enrolments where user_id = "
+)
+NAMING = """
+    insert into identifiers (user_id, kind, value, display, verified_at) values (?, ?, ?, ?, ?)
+"""
+TAIL = 15
+"""Bytes of an id after its time."""
 
 
 @dataclass(frozen=True)
@@ -29,28 +45,15 @@ class User:
     disabled_at: int | None
     epoch: int
     last_login_at: int | None
+    closed_at: int | None = None
+    """When the user gave the account up, which can still be taken back."""
+    delete_at: int | None = None
+    """When a closed account is deleted."""
 
-
-@dataclass(frozen=True)
-class Enrolment:
-    """A factor that a user has; the credential is a row of the plugin that refers to it."""
-
-    id: str
-    user_id: str
-    factor: str
-    label: str | None = None
-    confirmed_at: int | None = None
-    last_used_at: int | None = None
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A user who is about to be made."""
-
-    user_id: str
-    identifiers: Sequence[Identifier]
-    name: str
-    locale: str | None = None
+    @property
+    def barred(self) -> bool:
+        """Whether no session of the user may be made, or go on."""
+        return self.disabled_at is not None or self.closed_at is not None
 
 
 Checks = Callable[[Draft], Awaitable[None]]
@@ -73,8 +76,10 @@ class Users:
         self.check_registration = check_registration
 
     async def get(self, user_id: str) -> User | None:
-        rows = await self.database.read(f"select {COLUMNS} from users u where u.id = ?", (user_id,))
-        return User(*rows[0]) if rows else None
+        return await self.who(Whose.of(user_id))
+
+    async def who(self, whose: Whose) -> User | None:
+        return user_in(await self.database.read(f"{USER}{whose.sql}", whose.args))
 
     async def require(self, user_id: str) -> User:
         """Raises AuthError (404) where there is no such user."""
@@ -85,34 +90,24 @@ class Users:
 
     async def find(self, kind: str, text: str) -> User | None:
         """Find by a verified identifier; a text that cannot be one finds nobody."""
-        try:
-            value = canonical(kind, text)
-        except AuthError:
-            return None
-        sql = f"""
-            select {COLUMNS} from identifiers i join users u on u.id = i.user_id
-             where i.kind = ? and i.value = ? and i.verified_at is not null
-        """
-        rows = await self.database.read(sql, (kind, value))
-        return User(*rows[0]) if rows else None
+        return await self.who(Whose.identified(kind, text))
+
+    async def named(self, typed: str) -> User | None:
+        """Find by what people type: a user name, or a verified e-mail address."""
+        return await self.who(Whose.named(typed))
 
     async def identifiers(self, user_id: str) -> list[Identifier]:
-        sql = "select kind, value, display, verified_at from identifiers where user_id = ? order by kind, value"
-        rows = await self.database.read(sql, (user_id,))
+        rows = await self.database.read(f"{IDENTIFIERS}? order by kind, value", (user_id,))
         return [
             Identifier(kind, value, display, at is not None) for kind, value, display, at in rows
         ]
 
     async def username(self, user_id: str) -> str | None:
-        found = await self.identifiers(user_id)
-        return next((i.display for i in found if i.kind == "username"), None)
+        return username_in(await self.database.read(f"{IDENTIFIERS}?", (user_id,)))
 
     async def enrolments(self, user_id: str) -> list[Enrolment]:
-        sql = """
-            select id, user_id, factor, label, confirmed_at, last_used_at
-              from enrolments where user_id = ? order by id
-        """
-        return [Enrolment(*row) for row in await self.database.read(sql, (user_id,))]
+        rows = await self.database.read(f"{ENROLMENTS}? order by id", (user_id,))
+        return [Enrolment(*row) for row in rows]
 
     def draft(
         self, *, username: str | None = None, name: str | None = None, locale: str | None = None
@@ -138,41 +133,61 @@ class Users:
         Raises AuthError for a taken name, Denied by a plugin, Conflict for `statements`.
         """
         await self.check_registration(draft)
-        now = self.now()
+        event, writes = self.registering(Registration(draft, statements, enrolments), caller)
+        try:
+            replies = await self.events.commit(event, *writes)
+        except Conflict as conflict:
+            raise taken(draft, conflict) from conflict
+        made_at = event.at if draft.created_at is None else draft.created_at
+        disabled_at = event.at if draft.disabled else None
+        made = User(draft.user_id, draft.name, draft.locale, made_at, disabled_at, 0, None)
+        return made, replies
+
+    def registering(
+        self, one: Registration, caller: Caller | None
+    ) -> tuple[UserRegistered, Sequence[Statement]]:
+        """What happens, and what is written: who it is, the names, the rest."""
+        draft, now = one.draft, self.now()
         event = UserRegistered(
             at=now,
             user_id=draft.user_id,
-            factors=tuple(enrolment.factor for enrolment in enrolments),
+            factors=tuple(enrolment.factor for enrolment in one.enrolments),
+            imported=draft.imported,
             identifiers=draft.identifiers,
             locale=draft.locale,
             caller=caller or Caller(),
         )
-        making = [
-            self.making(draft, now),
-            *(self.naming(draft.user_id, identifier, now) for identifier in draft.identifiers),
-        ]
-        enrolling = [self.enrolling(enrolment) for enrolment in enrolments]
-        try:
-            replies = await self.events.commit(event, *making, *enrolling, *statements)
-        except Conflict as conflict:
-            raise taken(draft, conflict) from conflict
-        return User(draft.user_id, draft.name, draft.locale, now, None, 0, None), replies
+        naming = (self.naming(draft.user_id, identifier, now) for identifier in draft.identifiers)
+        enrolling = (self.enrolling(enrolment) for enrolment in one.enrolments)
+        return event, [self.making(draft, now), *naming, *enrolling, *one.statements]
 
     def making(self, draft: Draft, now: int) -> Statement:
-        sql = "insert into users (id, name, locale, created_at, epoch) values (?, ?, ?, ?, 0)"
-        return Statement(sql, (draft.user_id, draft.name, draft.locale, now), rows=1)
+        sql = """
+            insert into users (id, name, locale, created_at, disabled_at, epoch)
+            values (?, ?, ?, ?, ?, 0)
+        """
+        made_at = now if draft.created_at is None else draft.created_at
+        disabled_at = now if draft.disabled else None
+        args = (draft.user_id, draft.name, draft.locale, made_at, disabled_at)
+        return Statement(sql, args, rows=1)
 
     def naming(self, user_id: str, identifier: Identifier, now: int) -> Statement:
-        """Give a user an identifier: one that was retired with its owner belongs to nobody again."""
-        retired = self.retired(identifier)
-        sql = f"""
-            insert into identifiers (user_id, kind, value, display, verified_at)
-            select ?, ?, ?, ?, ? where not exists
-                (select 1 from retired_names where hash in ({", ".join("?" * len(retired))}))
-        """
+        """Give a user an identifier: a user name that was retired belongs to nobody again."""
         verified_at = now if identifier.verified else None
-        args = (user_id, identifier.kind, identifier.value, identifier.display, verified_at)
-        return Statement(sql, (*args, *retired), rows=1)
+        rest = (identifier.kind, identifier.value, identifier.display, verified_at)
+        if identifier.kind != "username":
+            return Statement(NAMING, (user_id, *rest), rows=1)
+        retired = self.retired(identifier)
+        # To be nobody's is a conflict. SQLite undoes a single row without copies of pages, which
+        # `insert … select` has it make.
+        sql = f"""
+            insert into identifiers (user_id, kind, value, display, verified_at) values (
+                (select ? where not exists
+                    (select 1 from retired_names where hash in ({", ".join("?" * len(retired))}))),
+                ?, ?, ?, ?
+            )
+        """
+        return Statement(sql, (user_id, *retired, *rest), rows=1)
 
     def retired(self, identifier: Identifier) -> list[bytes]:
         """Keyed hashes under which the name may stand in `retired_names`, newest secret first."""
@@ -189,13 +204,21 @@ class Users:
 
     def new_id(self) -> str:
         """An opaque id that sorts by the second it was made in, for short indexes and cursors."""
-        raw = self.now().to_bytes(5, "big") + self.secrets.random(15)
-        return base64.b32hexencode(raw).decode().lower()
+        return self.id_of(self.secrets.random(TAIL))
+
+    def id_of(self, tail: bytes) -> str:
+        """An id made now, with so many bytes of one's own at its end."""
+        return shown(self.now().to_bytes(5, "big") + tail)
 
 
-def taken(draft: Draft, conflict: Conflict) -> Exception:
-    """Word a conflict: the first statement makes the user, those that follow name it."""
-    if not 1 <= conflict.index <= len(draft.identifiers):
-        return conflict
-    kind = draft.identifiers[conflict.index - 1].kind
-    return AuthError(USERNAME_TAKEN if kind == "username" else IDENTIFIER_TAKEN)
+def user_in(rows: Sequence[Row]) -> User | None:
+    return User(*rows[0]) if rows else None
+
+
+def username_in(rows: Sequence[Row]) -> str | None:
+    return next((display for kind, _, display, _ in rows if kind == "username"), None)
+
+
+def shown(raw: bytes) -> str:
+    """In an id, 5 bytes are 8 characters, in the order of what they stand for."""
+    return base64.b32hexencode(raw).decode().lower()

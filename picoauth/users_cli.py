@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
 from picoauth.auth import Auth
+from picoauth.callers import Caller
+from picoauth.completion import user
+from picoauth.directory_cli import list_
 from picoauth.errors import ConfigError, Unavailable
-from picoauth.events import Caller
-from picoauth.running import command, run
+from picoauth.factors_cli import factors
+from picoauth.identifiers import identifier
+from picoauth.running import command, run, user_of
 from picoauth.sessions import logins
-from picoauth.tables import as_json, printable, table
+from picoauth.tables import as_json, printable
+from picoauth.transfer_cli import export, import_
 from picoauth.users import User
-
-LIST = """
-    select u.id, i.display, u.name, u.created_at, u.last_login_at, u.disabled_at
-      from users u left join identifiers i on i.user_id = u.id and i.kind = 'username'
-     where u.id > ? order by u.id limit ?
-"""
-COLUMNS = ("id", "username", "name", "created_at", "last_login_at", "disabled_at")
 
 
 @click.group()
@@ -30,19 +28,34 @@ def users() -> None:
     """Create, show and look after users."""
 
 
+for one in (import_, export, list_, factors):
+    users.add_command(one)
+
+
 @users.command()
 @click.argument("username")
 @click.option("--name", help="Name to show.")
+@click.option("--email", help="E-mail address. It counts as verified.")
 @as_json
 @click.pass_context
-def create(ctx: click.Context, username: str, name: str | None, as_json: bool) -> None:  # noqa: FBT001
+def create(
+    ctx: click.Context,
+    username: str,
+    name: str | None,
+    email: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Make a user.
 
     Who cannot log in before there is a factor, such as a password.
     """
 
     async def work(auth: Auth) -> tuple[str, bool]:
-        user, _ = await auth.users.register(auth.users.draft(username=username, name=name))
+        draft = auth.users.draft(username=username, name=name)
+        if email is not None:
+            address = identifier("email", email, verified=True)
+            draft = replace(draft, identifiers=[*draft.identifiers, address])
+        user, _ = await auth.users.register(draft, caller=Caller.local())
         return user.id, "password" in auth.plugins.on
 
     made, hint = run(ctx, work)
@@ -54,36 +67,15 @@ def create(ctx: click.Context, username: str, name: str | None, as_json: bool) -
         click.echo(f"Give it a password: {command(ctx, 'password', 'set', username)}")
 
 
-@users.command("list")
-@click.option("--after", default="", help="Begin after this id.")
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1, 1_000_000))
-@as_json
-@click.pass_context
-def list_(ctx: click.Context, after: str, limit: int, as_json: bool) -> None:  # noqa: FBT001
-    """List users in the order in which they were made."""
-
-    async def work(auth: Auth) -> Sequence[Mapping[str, Any]]:
-        rows = await auth.database.read(LIST, (after, limit + 1), slow=True)
-        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-
-    found = run(ctx, work)
-    shown = found[:limit]
-    for line in map(json.dumps, shown) if as_json else table(COLUMNS, shown):
-        click.echo(line)
-    if len(found) > limit:
-        more = command(ctx, "users", "list", "--after", shown[-1]["id"])
-        click.echo(f"There are more: {more}", err=True)
-
-
 @users.command()
-@click.argument("user")
+@user
 @as_json
 @click.pass_context
 def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
     """Show a user, by user name, verified e-mail address or id."""
 
     async def work(auth: Auth) -> Mapping[str, Any]:
-        found = await find(auth, user)
+        found = await user_of(auth, user)
         return {
             **asdict(found),
             "identifiers": [asdict(i) for i in await auth.users.identifiers(found.id)],
@@ -100,34 +92,71 @@ def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
         click.echo(f"{name + ':':15}{printable(name, shown_as)}")
 
 
+@users.command("set")
+@user
+@click.option("--username", help="Another user name: nobody else gets the old one.")
+@click.option("--name", help="Name to show.")
+@click.option("--locale", help="Language tag (RFC 5646).")
+@click.option("--email", help="Another e-mail address. It counts as verified; all sessions end.")
+@click.pass_context
+def set_(ctx: click.Context, /, user: str, email: str | None, **names: str | None) -> None:
+    """Change what is known of a user."""
+    changes = {member: value for member, value in names.items() if value is not None}
+    if not changes and email is None:
+        raise ConfigError("Say what to change: --username, --name, --locale or --email.")
+
+    async def work(auth: Auth) -> None:
+        found, caller = await user_of(auth, user), Caller.local()
+        if email is not None:
+            address = identifier("email", email, verified=True)
+            await auth.identities.assign(found.id, "email", address, caller)
+        await auth.accounts.change(found.id, changes, caller)
+
+    run(ctx, work)
+    click.echo(f"{user} is changed.")
+
+
 @users.command()
-@click.argument("user")
+@user
 @click.pass_context
 def disable(ctx: click.Context, user: str) -> None:
     """Keep a user out: every session ends at once."""
 
     async def work(auth: Auth) -> None:
-        await auth.accounts.disable((await find(auth, user)).id, Caller())
+        await auth.accounts.disable((await user_of(auth, user)).id, Caller.local())
 
     run(ctx, work)
     click.echo(f"{user} is disabled, and logged out.")
 
 
 @users.command()
-@click.argument("user")
+@user
 @click.pass_context
 def enable(ctx: click.Context, user: str) -> None:
     """Let a disabled user in again."""
 
     async def work(auth: Auth) -> None:
-        await auth.accounts.enable((await find(auth, user)).id, Caller())
+        await auth.accounts.enable((await user_of(auth, user)).id, Caller.local())
 
     run(ctx, work)
     click.echo(f"{user} is enabled.")
 
 
 @users.command()
-@click.argument("user")
+@user
+@click.pass_context
+def restore(ctx: click.Context, user: str) -> None:
+    """Take back that a user closed the account, which would be deleted later."""
+
+    async def work(auth: Auth) -> None:
+        await auth.accounts.reopen((await user_of(auth, user)).id, Caller.local())
+
+    run(ctx, work)
+    click.echo(f"{user} is restored.")
+
+
+@users.command()
+@user
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(ctx: click.Context, user: str, yes: bool) -> None:  # noqa: FBT001
@@ -139,18 +168,10 @@ def delete(ctx: click.Context, user: str, yes: bool) -> None:  # noqa: FBT001
         click.confirm(f"Delete {user} for good, with everything known?", abort=True)
 
     async def work(auth: Auth) -> None:
-        await auth.accounts.delete((await find(auth, user)).id, Caller())
+        await auth.accounts.delete((await user_of(auth, user)).id, Caller.local())
 
     run(ctx, work)
     click.echo(f"{user} is deleted.")
-
-
-async def find(auth: Auth, text: str) -> User:
-    kind = "email" if "@" in text else "username"
-    user = await auth.users.find(kind, text) or await auth.users.get(text)
-    if user is None:
-        raise ConfigError(f"There is no user {text!r}: `picoauth users list` shows all.")
-    return user
 
 
 async def sessions_of(auth: Auth, user: User) -> int | None:

@@ -20,7 +20,7 @@ from picoauth.intake import typed
 from picoauth.policies import admitted
 from picoauth.problems import BODY_TOO_LARGE, BODY_TOO_SLOW, METHOD_NOT_ALLOWED, NOT_FOUND
 from picoauth.refusals import problem
-from picoauth.routes import EdgeRoute, Listener, Reply, Request, Route
+from picoauth.routes import Administrator, EdgeRoute, Listener, Reply, Request, Route
 from picoauth.throttle import Attempt
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Views:
             principal = await self.admit(registered, request)
             data = await quart.request.get_data(cache=True, as_text=False, parse_form_data=False)
             body = typed(route, request.headers, data)
-            reply = await route.handler(replace(request, principal=principal, body=body))
+            reply = await route.handler(admitting(request, principal, body))
             self.auth.cookies.forget(principal)
             return outgoing(reply)
 
@@ -95,6 +95,14 @@ class Views:
             raise
 
 
+def admitting(request: Request, principal: Any, body: Any) -> Request:
+    """The request as its handler gets it: what an administrator does is done in that name."""
+    caller = request.caller
+    if isinstance(principal, Administrator):
+        caller = replace(caller, actor=principal.actor)
+    return replace(request, principal=principal, body=body, caller=caller)
+
+
 def rule(app: Quart, route: Route | EdgeRoute, view: Any) -> None:
     path = route.path.replace("{", "<").replace("}", ">")
     name = f"{route.method} {path}".replace(".", "-")  # Quart's endpoints have no dots
@@ -109,6 +117,7 @@ def incoming(scope: Any, path: dict[str, str]) -> Request:
         headers={name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
         path=path,
         query=quart.request.args,
+        raw_query=scope["query_string"].decode(),
         peer=scope["client"][0] or None if scope.get("client") else None,
     )
 

@@ -6,6 +6,7 @@ authenticator is in `picoauth.testing.authenticator`, which needs cbor2.
 
 from picoauth.testing.captured import Captured
 from picoauth.testing.faults import Fault, FaultsPlugin, Faulty, each_fault, watched
+from picoauth.testing.joining import Headers, Joining, Principal
 from picoauth.testing.mail import MailPlugin, delivered
 from picoauth.testing.people import Ceremony, Someone
 from picoauth.testing.server import PASSWORD, Clock, Server, offer, serving
@@ -18,7 +19,10 @@ __all__ = [
     "Fault",
     "FaultsPlugin",
     "Faulty",
+    "Headers",
+    "Joining",
     "MailPlugin",
+    "Principal",
     "Server",
     "Someone",
     "delivered",

@@ -18,7 +18,6 @@ from typing import Generic, TypeAlias, TypeVar
 from picoauth import (
     Conflict,
     Database,
-    Embedded,
     NoSettings,
     Plugin,
     Row,
@@ -36,6 +35,12 @@ State: TypeAlias = dict[str, list[Row]]
 
 BREAKS = Statement("select abs(-9223372036854775808)")
 """The least integer has no absolute value: a statement that no database can do."""
+
+OF_SQLITE = "select name from sqlite_master where type = 'table'"
+STANDARD = """
+    select table_name from information_schema.tables
+     where table_type = 'BASE TABLE' and table_schema not in ('information_schema', 'pg_catalog')
+"""
 
 BACKGROUND = frozenset({"jobs"})
 """Tables that the server writes to by itself, whatever is under watch."""
@@ -172,9 +177,17 @@ class Faulty:
         await self.inner.close()
 
     async def state(self) -> State:
-        names = "select name from sqlite_master where type = 'table' order by name"
-        tables = {name for (name,) in await self.inner.read(names)} - BACKGROUND
+        tables = {name for (name,) in await self.tables()} - BACKGROUND
         return {name: await self.rows(name) for name in sorted(tables)}
+
+    async def tables(self) -> list[Row]:
+        """By the catalogue of SQLite, or else by that of the standard."""
+        try:
+            return await self.inner.read(OF_SQLITE)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - each engine has its own
+            return await self.inner.read(STANDARD)
 
     async def rows(self, table: str) -> list[Row]:
         columns = LASTING.get(table, "*")
@@ -185,5 +198,5 @@ class FaultsPlugin(Plugin[NoSettings]):
     """Puts a database that can be made to fail around the embedded engine: list it as `faults`."""
 
     @hookimpl
-    def database(self, url: str) -> Database | None:
-        return Faulty(Embedded(self.auth.config.base / url))
+    def database(self, url: str) -> Database | None:  # noqa: ARG002 - the kernel knows it
+        return Faulty(self.auth.embedded())

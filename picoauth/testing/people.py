@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
+from picoauth.drafts import Enrolment
 from picoauth.factors import Payload
-from picoauth.users import Enrolment, User
+from picoauth.users import User
 
 if TYPE_CHECKING:
     from picoauth.testing.server import Server

@@ -145,9 +145,21 @@ async def serving(
         *(offer(name, kind) for name, kind in (plugins or {}).items()),
     ]
     auth = Auth(parse(settings, folder), clock=time, monotonic=time, found=found)
-    app, events = Application(auth), Captured(auth.events)
+    app = Application(auth)
+    async with attached(app, time, folder, ceremonies or {}) as server, app.running():
+        server.events.clear()  # of the first start, which makes a key
+        yield server
+
+
+@asynccontextmanager
+async def attached(
+    app: Application,
+    clock: Clock,
+    folder: Path,
+    ceremonies: Mapping[str, type[Ceremony]] | None = None,
+) -> AsyncIterator[Server]:
+    """A server around an application that somebody else starts and stops."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
-    async with app.running(), client:
-        events.clear()  # of the first start, which makes a key
-        yield Server(app, auth, client, time, folder, events, ceremonies or {})
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        events = Captured(app.auth.events)
+        yield Server(app, app.auth, client, clock, folder, events, ceremonies or {})

@@ -5,28 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any, TypeAlias
 
 import httpx
 import pytest
 
-from picoauth.events import AccessRefused, Caller
+from picoauth.callers import Caller
+from picoauth.events import AccessRefused
 from picoauth.routes import FORM, EdgeRoute, Listener, Route
 from picoauth.samples import sample
 from picoauth.testing.contracts.base import Contract, agree
+from picoauth.testing.joining import LET_IN, Expectations, Headers, Principal, joining
 from picoauth.testing.people import Someone
 from picoauth.testing.server import Server
 from picoauth.testing.transport import HangingUp
 
-Headers: TypeAlias = Mapping[str, str]
-Principal: TypeAlias = Callable[[Someone], Awaitable[Headers]]
-"""Answers the headers of a request. Gets the user whose things the paths name, to be her or not."""
 Things: TypeAlias = Callable[[Someone], Awaitable[Mapping[str, str]]]
 """Makes what a path names, and answers the path's parameters."""
-Expectations: TypeAlias = Mapping[str, str]
-"""What each principal gets, by its name; `*` stands for those that are not named."""
 
-LET_IN = "let in"
 NOT_THERE = "404 not_found"
 SAFE = frozenset({"GET", "HEAD"})
 
@@ -136,6 +134,13 @@ def with_principal(
         policy: {**expectations, name: gets[policy]} if policy in gets else expectations
         for policy, expectations in policies.items()
     }
+
+
+def joined(
+    policies: Mapping[str, Expectations], more: Mapping[str, Expectations]
+) -> Mapping[str, Expectations]:
+    """The policies, with those that are new, and with what more principals get of the others."""
+    return {name: {**policies.get(name, {}), **more.get(name, {})} for name in {**policies, **more}}
 
 
 OPEN = frozenset(
@@ -254,7 +259,10 @@ class Table:
         ]
 
     def policy_of(self, place: Place, name: str) -> str | None:
-        expectations = self.policies.get(place.policy or "", {})
+        policy, method = place.policy or "", "GET" if place.method in SAFE else place.method
+        expectations = joined(
+            {"": self.policies.get(policy, {})}, {"": self.policies.get(f"{policy} {method}", {})}
+        )[""]
         return expectations.get(name, expectations.get("*"))
 
     def guarded(self, place: Place) -> bool:
@@ -338,14 +346,14 @@ class AccessContract(Contract):
         return picoauth_server
 
     @pytest.fixture
-    def principals(self) -> Mapping[str, Principal]:
-        """Who asks; override it with `{**PRINCIPALS, "administrator": …}`."""
-        return PRINCIPALS
+    def principals(self, server: Server) -> Mapping[str, Principal]:
+        """Who asks, those among them whom a plugin brings; override it with `{**PRINCIPALS, …}`."""
+        return reduce(or_, (dict(one.principals) for one in joining(server)), dict(PRINCIPALS))
 
     @pytest.fixture
-    def policies(self) -> Mapping[str, Expectations]:
-        """Whom each policy lets in; override it with `{**POLICIES, "admin": …}`."""
-        return POLICIES
+    def policies(self, server: Server) -> Mapping[str, Expectations]:
+        """Whom each policy lets in; override it with `{**POLICIES, "staff": …}`."""
+        return reduce(joined, (one.policies for one in joining(server)), POLICIES)
 
     @pytest.fixture
     def open_routes(self) -> Collection[str]:

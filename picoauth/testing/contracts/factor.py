@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from picoauth.callers import Caller
 from picoauth.database import Args, Database, Row, Statement
-from picoauth.events import Caller, LoginFailed
+from picoauth.events import LoginFailed
 from picoauth.factors import Factor, Payload
 from picoauth.testing.contracts.base import Contract, together
 from picoauth.testing.people import Ceremony, Someone, named

@@ -15,6 +15,7 @@ from picoauth.errors import AuthError
 from picoauth.testing.contracts.base import KernelContract, committed, undone, unfilled
 from picoauth.testing.server import Clock
 from picoauth.throttle import Attempt, Limiter
+from picoauth.whose import Whose
 
 ANN = Attempt("/auth/login", "192.0.2.1", user="ann", factor="password")
 OTHERS = (
@@ -58,6 +59,14 @@ class LimiterContract(KernelContract):
         refusal = caught.value
         assert (429, "too_many_attempts") == (refusal.problem.status, refusal.problem.code)
         assert str(refusal.extra["retry_after"]) == refusal.headers["Retry-After"] == "1"
+
+    async def test_look_comes_with_the_count(self, auth: Auth, limiter: Limiter) -> None:
+        """Whoever enters a route, or is tried, is looked at; else nobody could log in."""
+        user, _ = await auth.users.register(auth.users.draft(username="bea"))
+        name = Statement("select name from users where id = ?", (user.id,))
+        for attempt in (ANN, replace(ANN, user=None, factor=None)):
+            found = await limiter.attempt(attempt, Statement("select 1"), name)
+            assert [[1], ["bea"]] == [[row[0] for row in rows] for rows in found]
 
     async def test_two_hundred_at_once(self, auth: Auth, limiter: Limiter, clock: Clock) -> None:
         """Counted before anything is checked, parallel guesses do not pass the limit (A-2)."""
@@ -139,6 +148,20 @@ class LimiterContract(KernelContract):
         nobody = replace(ANN, user="d6" * 32)
         await exhaust(auth, limiter, nobody)
         assert 1 == await wait(limiter, nobody)
+
+    async def test_name_of_an_account(self, auth: Auth, limiter: Limiter) -> None:
+        """Whichever name is typed, it is counted for its owner, and so are tries taken back."""
+        user, _ = await auth.users.register(auth.users.draft(username="bea"))
+        owner = replace(ANN, user=user.id)
+        name = replace(ANN, user="b8" * 32, name=Whose.named("Bea"))
+        for _ in range(3 * auth.config.throttle.failures):
+            assert 0 == await wait(limiter, name)
+            await committed(auth, limiter.withdrawn(name))
+        await exhaust(auth, limiter, name)
+        assert [1, 1] == [await wait(limiter, attempt) for attempt in (name, owner)]
+        assert 0 == await wait(limiter, replace(name, name=Whose.named("nobody")))
+        await committed(auth, limiter.succeeded(owner))
+        assert 0 == await wait(limiter, name)
 
     async def test_clock_that_was_ahead(self, auth: Auth, limiter: Limiter, clock: Clock) -> None:
         """Whatever a wrong clock wrote, nobody waits more than the longest delay."""
