@@ -46,6 +46,7 @@ TRY = """
     returning value, hash
 """
 
+VOID_CODES = "delete from email_codes"
 CHANGE = "insert into email_changes (id, user_id, epoch, expires_at) values (?, ?, ?, ?)"
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from picoauth import (
     Addition,
     Auth,
+    BackupRestored,
     Check,
     Denied,
     Draft,
@@ -18,6 +19,7 @@ from picoauth import (
     Login,
     Plugin,
     Route,
+    Statement,
     Unavailable,
     User,
     UserRegistered,
@@ -26,7 +28,7 @@ from picoauth import (
     replies,
 )
 from picoauth_email.addresses import Addresses, first
-from picoauth_email.pending import MIGRATIONS
+from picoauth_email.pending import MIGRATIONS, VOID_CODES
 from picoauth_email.shapes import (
     EMAIL_UNVERIFIED,
     EMAIL_VERIFIED,
@@ -114,7 +116,9 @@ class EmailPlugin(Plugin[EmailSettings]):
     @hookimpl
     def record(self, event: Event) -> Addition | None:
         """An account that is made with an address gets its mail, in the same write."""
-        if not isinstance(event, UserRegistered):
+        if isinstance(event, BackupRestored):  # which of them were used since is not known
+            return Addition([Statement(VOID_CODES)])
+        if not isinstance(event, UserRegistered) or event.imported:
             return None
         address = waiting(event.identifiers)
         if address is None:

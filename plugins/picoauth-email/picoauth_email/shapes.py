@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from picoauth import Problem, Seconds, described, replies
+from picoauth import Problem, Seconds, check_page, described, replies
 
 EMAIL_VERIFIED = Problem(409, "email_verified", "This address is verified already.")
 WRONG_CODE = Problem(400, "wrong_code", "This is not the code, or it came too late.")
 EMAIL_UNVERIFIED = Problem(403, "email_unverified", "Verify an e-mail address first.")
 
 HOUR, DAY = 3600, 86400
-
-
-def check_page(path: str) -> None:
-    """Raises ValueError for what takes no fragment, or is no path of `public_url`."""
-    if not path.startswith("/") or "#" in path:
-        raise ValueError('must be a path such as "/login/", without "#"')
 
 
 @dataclass(frozen=True)

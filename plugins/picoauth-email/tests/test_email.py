@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -768,3 +769,12 @@ async def test_old_changes_are_forgotten(server: Server, ann: User) -> None:
         await ann.login()
     [[count]] = await server.auth.database.read("select count(*) from email_changes")
     assert 1 == count
+
+
+async def test_who_is_imported_gets_no_mail(server: Server) -> None:
+    """An address that comes by an import is one that nobody typed here: it gets no mail."""
+    draft = server.auth.users.draft(username="bob")
+    address = identifier("email", "bob@example.com", verified=False)
+    draft = replace(draft, identifiers=[*draft.identifiers, address], imported=True)
+    await server.auth.users.register(draft)
+    assert [] == await delivered(server)

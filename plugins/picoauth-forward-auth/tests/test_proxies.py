@@ -12,7 +12,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,9 +20,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from picoauth import Application, Auth, Caller, Unavailable, parse
 from picoauth.discovery import installed
@@ -31,6 +27,7 @@ from picoauth.flows import Step
 from picoauth.listeners import Bind
 from picoauth.testing import Captured, Clock, Server
 from picoauth_forward_auth import ForwardAuthSettings
+from tests.certificates import self_signed
 from tests.factors import PIN, PLUGINS, join
 from tests.plugs import offers
 from tests.processes import free_port, program, running
@@ -48,25 +45,6 @@ DOCS = Path(__file__).parents[3] / "docs/forward-auth.md"
 [TOML] = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
 SETTINGS = TOML.replace('"password"', '"pin", "code"').replace('"unix"', '"unix", "127.0.0.1"')
 """Those of the docs, with factors that cost nothing, and for a proxy that asks over TCP."""
-
-
-def certificate(folder: Path) -> None:
-    """A certificate that nobody else trusts, for the hosts of the examples."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "example")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(names, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, *plain))
 
 
 @dataclass
@@ -200,7 +178,7 @@ http {{
 
 @asynccontextmanager
 async def nginx(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
-    certificate(folder)
+    self_signed(folder, *HOSTS)
     words = {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "/run/picoauth/picoauth.sock": behind.unix,
@@ -265,7 +243,7 @@ tls:
 
 @asynccontextmanager
 async def traefik(folder: Path, port: int, behind: Behind) -> AsyncIterator[None]:
-    certificate(folder)
+    self_signed(folder, *HOSTS)
     with login_page() as page:
         words = {
             "http://127.0.0.1:8100": behind.tcp.replace("tcp:", "http://"),

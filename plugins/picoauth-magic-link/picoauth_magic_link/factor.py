@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from picoauth import (
@@ -14,28 +12,20 @@ from picoauth import (
     Challenge,
     Denied,
     Factor,
-    Identifier,
     Payload,
     Plugin,
     Proof,
+    Recipient,
     Situation,
     Statement,
-    User,
-    identifier,
+    Whose,
     problems,
+    spelling,
+    text_of,
 )
-from picoauth_magic_link.links import CODE, NOBODY, Links, Made, Sent
+from picoauth_magic_link.links import CODE, Links, Made, Sent
 
 FACTOR = "magic-link"
-
-
-@dataclass(frozen=True)
-class Recipient:
-    """To whom a mail may go, and the keys under which that is counted."""
-
-    user: User | None
-    address: Identifier | None
-    keys: tuple[str, str]
 
 
 class MagicLinkFactor(Factor):
@@ -57,37 +47,22 @@ class MagicLinkFactor(Factor):
         A code alone is nobody's: its tries are counted where it is.
         """
         if FACTOR in payload:
-            proof = text(payload, FACTOR)
+            proof = text_of(payload, FACTOR)
             sent = None if digits(proof) else await self.links.by_token(proof)
             return Attemptee(user=await self.links.owner(sent))
-        kind, typed = name(payload)
-        return Attemptee(user=await self.auth.users.find(kind, typed), typed=canonical(kind, typed))
+        typed = name(payload)
+        return Attemptee(name=Whose.named(typed), typed=spelling(typed))
 
     async def begin(self, situation: Situation, payload: Payload) -> Challenge:
         """Mail a link and a code; to nobody where there is no such user, which costs the same."""
-        kind, typed = ("", "") if situation.user else name(payload)
-        found = await self.recipient(situation.user or situation.claimed, kind, typed)
-        if not await self.auth.mail.rates.take(*found.keys):
-            found = Recipient(None, None, found.keys)
+        typed = "" if situation.user else name(payload)
+        user = situation.user or situation.claimed
+        found = await self.auth.mail.recipient(FACTOR, user, spelling(typed))
         made = self.links.making(found.user, found.address, self.auth.now() + self.settings.life)
         await self.auth.database.write(
             *made.statements, self.mailing(found, made, situation.caller)
         )
         return Challenge(state=made.id)
-
-    async def recipient(self, user: User | None, kind: str, typed: str) -> Recipient:
-        """The same read, whoever it is. Only a verified address gets a mail (R-2)."""
-        value = canonical(kind, typed)
-        address = chosen(await self.auth.users.identifiers(user.id if user else NOBODY), value)
-        if user is None or user.disabled_at is not None or address is None:
-            return Recipient(None, None, (self.key("nobody", value), self.key("mailbox", value)))
-        keys = (self.key("account", user.id), self.key("mailbox", address.value))
-        return Recipient(user, address, keys)
-
-    def key(self, what: str, value: str) -> str:
-        return (
-            f"{FACTOR} {self.auth.secrets.digests('magic-link rate', f'{what} {value}')[0].hex()}"
-        )
 
     def mailing(self, found: Recipient, made: Made, caller: Caller) -> Statement:
         life = self.settings.life
@@ -95,7 +70,7 @@ class MagicLinkFactor(Factor):
         return self.auth.mail.queuing(
             self.plugin,
             "login",
-            found.address.display if found.address else None,
+            found.to,
             {
                 "site": self.auth.mail.link("/"),
                 "link": self.auth.mail.link(f"{self.settings.page}#magic-link={made.token}"),
@@ -109,7 +84,7 @@ class MagicLinkFactor(Factor):
         )
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
-        proof = text(payload, FACTOR)
+        proof = text_of(payload, FACTOR)
         sent = await self.sent(situation.state, proof)
         user = await self.links.owner(sent)
         if sent is None or user is None or user.disabled_at is not None:
@@ -130,33 +105,11 @@ def digits(proof: str) -> str | None:
     return typed if CODE.fullmatch(typed) else None
 
 
-def name(payload: Payload) -> tuple[str, str]:
-    """Its kind, and as it was typed: an address may stand in the place of a user name.
+def name(payload: Payload) -> str:
+    """As it was typed: an address may stand in the place of a user name.
 
     Raises AuthError for a proof beside it: by that `identify` would find somebody else.
     """
     if FACTOR in payload:
         raise AuthError(problems.INVALID_BODY, f"{FACTOR} belongs into the next step")
-    typed = text(payload, "email" if "email" in payload else "username")
-    return ("email" if "@" in typed else "username"), typed
-
-
-def chosen(found: Sequence[Identifier], value: str) -> Identifier | None:
-    """Of several verified addresses that by which was asked, or else the first."""
-    verified = [one for one in found if one.kind == "email" and one.verified]
-    return next((one for one in verified if one.value == value), next(iter(verified), None))
-
-
-def canonical(kind: str, typed: str) -> str:
-    """One name for all ways to write it: who is nobody is counted as a user is (P-8)."""
-    try:
-        return identifier(kind, typed, verified=True).value
-    except AuthError:
-        return typed
-
-
-def text(payload: Payload, member: str) -> str:
-    value: Any = payload.get(member)
-    if not isinstance(value, str):
-        raise AuthError(problems.INVALID_BODY, f"{member} must be a text")
-    return value
+    return text_of(payload, "email" if "email" in payload else "username")

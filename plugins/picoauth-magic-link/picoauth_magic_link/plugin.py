@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from picoauth import Auth, Factor, Job, Plugin, Seconds, User, described, hookimpl
+from picoauth import Auth, Factor, Job, Plugin, Seconds, User, check_page, described, hookimpl
 from picoauth_magic_link.factor import MagicLinkFactor
 from picoauth_magic_link.links import MIGRATIONS, Links
 
 MINUTE = 60
-
-
-def check_page(path: str) -> None:
-    """Raises ValueError for what takes no fragment, or is no path of `public_url`."""
-    if not path.startswith("/") or "#" in path:
-        raise ValueError('must be a path such as "/login/", without "#"')
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from picoauth import Payload, Plugin, Statement, User, identifier
 from picoauth.testing import Ceremony, Server, Someone
-from picoauth_magic_link.factor import FACTOR, MagicLinkFactor
+from picoauth_magic_link.factor import FACTOR
 from picoauth_magic_link.links import DIGITS
 
 VERIFY = """
@@ -50,8 +50,8 @@ class MagicLinkCeremony(Ceremony):
         await self.server.auth.database.write(Statement(VERIFY, row))
 
     async def asks(self, someone: Someone) -> Payload | None:
-        factor = cast("MagicLinkFactor", self.server.auth.factors[FACTOR])
-        found = await factor.recipient(someone.user, "username", someone.username)
+        mail = self.server.auth.mail
+        found = await mail.recipient(FACTOR, someone.user, someone.username)
         forget = "delete from rates where key = ?"
         await self.server.auth.database.write(*(Statement(forget, (key,)) for key in found.keys))
         return {"username": someone.username}

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from picoauth import Plugin
-from picoauth.testing import Ceremony
-from tests.factors import CEREMONIES
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,8 +24,3 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return KINDS
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES

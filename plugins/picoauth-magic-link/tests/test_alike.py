@@ -9,6 +9,7 @@ from linked import ADDRESS, MINUTE, SETTINGS, Reader, address, served
 
 from picoauth import Caller
 from picoauth.testing import Server
+from picoauth_magic_link.links import TRY
 from tests.watching import Seen, Watch
 
 KINDS = ("nobody", "known", "unverified", "disabled", "without", "nobody@x.org", ADDRESS)
@@ -58,9 +59,8 @@ async def test_questions_and_guesses(tmp_path: Any, monkeypatch: pytest.MonkeyPa
         assert first is not None
         assert same is not None
         assert (200, 401) == (first.answer[0], same.answer[0])
-        assert 1 == len(
-            await server.auth.database.read("select 1 from magic_link where user_id is not null")
-        )
+        rows = "select 1 from magic_link where user_id is not null and tries < 100"
+        assert 1 == len(await server.auth.database.read(rows))
 
 
 async def test_delays(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,3 +90,36 @@ async def test_names_that_are_none(
     seen = await watch.post(BEGIN, {**body, "username": typed})
     same = await watch.post(BEGIN, {**body, "username": "bob"})
     assert seen.answer == same.answer
+
+
+async def test_flood_fills_no_disk(server: Server) -> None:
+    """However many names strangers ask for, what is for nobody goes again, but for one row (FL-2)."""
+    for number in range(100):
+        await server.post(BEGIN, {"factor": "magic-link", "username": f"nobody{number}"})
+    await server.auth.outbox.look()
+    tables = {"outbox": 0, "magic_link": 1, "tickets where purpose = 'magic-link'": 0}
+    for table, rows in tables.items():
+        assert [(rows,)] == await server.auth.database.read(f"select count(*) from {table}"), table
+
+
+async def test_guesses_at_what_is_void(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guess writes, whoever's code it is, and whether it is dead: no time tells (P-8)."""
+    await people(server)
+    watch = Watch(server, monkeypatch)
+    counted = []
+
+    async def write(*statements: Any, write: Any = server.auth.database.write) -> Any:
+        rows = await write(*statements)
+        counted.extend(
+            len(found) for one, found in zip(statements, rows, strict=True) if one.sql == TRY
+        )
+        return rows
+
+    monkeypatch.setattr(server.auth.database, "write", write)
+    for name in ("nobody", "known"):
+        _, flow = await begun(watch, name)
+        server.clock.advance(MINUTE)
+        await begun(watch, name)  # a newer mail, which voids the first
+        guess = {"factor": "magic-link", "flow": flow, "magic-link": "00000000"}
+        assert 401 == (await server.post(LOGIN, guess)).status_code
+    assert [1, 1] == counted

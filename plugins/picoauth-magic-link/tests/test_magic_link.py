@@ -29,6 +29,7 @@ from linked import (
 from picoauth import Caller, ConfigError, LoginCompleted, LoginFailed, Statement
 from picoauth.testing import Clock, MailPlugin, Server
 from picoauth_magic_link import MagicLinkPlugin
+from picoauth_magic_link.links import KEPT
 
 LIFE = 10 * MINUTE
 FLOW_ENDED, OUT_OF_PLACE = (401, "flow_ended"), (400, "factor_out_of_place")
@@ -505,7 +506,7 @@ async def test_cleaning(server: Server, ann: Reader) -> None:
     await ann.begin()
     await ann.begin(username="nobody")
     links = server.auth.plugin(MagicLinkPlugin).links
-    server.clock.advance(LIFE - 1)
+    server.clock.advance(LIFE + KEPT - 1)
     await links.clean()
     assert 2 == len(await server.auth.database.read("select 1 from magic_link"))
     server.clock.advance(1)

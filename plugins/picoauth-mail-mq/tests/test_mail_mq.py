@@ -25,6 +25,7 @@ from picoauth.testing import Server, serving
 from picoauth.testing.contracts import Arrived, MailerContract
 from picoauth_mail_mq import MailQueuePlugin, QueueSettings, broker, payload
 from picoauth_mail_mq.broker import Broker, connection
+from tests.processes import free_port
 
 CONSUMER = Path(__file__).parents[3] / "examples/mail-consumer/consumer.py"
 DEADLINE = 30
@@ -59,12 +60,6 @@ MEMBERS = {
 def test_payload() -> None:
     """What a consumer gets is what the documentation says, member by member."""
     assert MEMBERS == json.loads(json.dumps(payload(HELLO)))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def eventually(condition: Callable[[], Any]) -> None:

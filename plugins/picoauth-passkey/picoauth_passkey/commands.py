@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from picoauth import Caller, ConfigError, User
+from picoauth import Caller, ConfigError, User, run_started
 from picoauth_passkey.answers import AuthenticatorData, unpacked
 from picoauth_passkey.credentials import NAME
 from picoauth_passkey.refusals import Refusal, failing, require
@@ -104,7 +103,9 @@ class Importing:
         enrolment = self.auth.users.enrolment(user.id, NAME, old.label)
         enrolling = self.auth.users.enrolling(enrolment)
         creating = self.plugin.passkeys.creating(enrolment, new, appid)
-        await self.auth.credentials.reset_credential(user, NAME, [enrolling, creating], Caller())
+        await self.auth.credentials.reset_credential(
+            user, NAME, [enrolling, creating], Caller.local()
+        )
 
 
 def commands(plugin: PasskeyPlugin) -> Sequence[click.Command]:
@@ -116,11 +117,7 @@ def commands(plugin: PasskeyPlugin) -> Sequence[click.Command]:
         FILE may be "-". Each has username, key_handle and public_key in base64url, and may have
         counter and label. Keys that are here already are left as they are.
         """
-
-        async def work() -> int:
-            async with plugin.auth.started():
-                return await Importing(plugin).take(file)
-
-        click.echo(f"{asyncio.run(work())} keys were taken over.")
+        new = run_started(plugin.auth, lambda: Importing(plugin).take(file))
+        click.echo(f"{new} keys were taken over.")
 
     return [take]

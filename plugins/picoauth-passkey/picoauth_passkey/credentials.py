@@ -42,7 +42,10 @@ COLUMNS = """
     p.enrolment_id, p.user_id, p.credential_id, p.public_key, p.counter, p.user_verified,
     p.device_bound, p.backup_eligible, p.backed_up, p.transports, p.aaguid, p.rp_id, p.made_at
 """
-USER = "u.id, u.name, u.locale, u.created_at, u.disabled_at, u.epoch, u.last_login_at"
+USER = """
+    u.id, u.name, u.locale, u.created_at, u.disabled_at, u.epoch, u.last_login_at,
+    u.closed_at, u.delete_at
+"""
 
 # Bounded in the statement, for those who register many at once.
 CREATE = """
@@ -124,15 +127,15 @@ class Passkeys:
     async def owned(self, credential_id: bytes) -> Owned | None:
         """Identity comes from here alone, never from what a client says (W-4)."""
         sql = f"""
-            select {COLUMNS}, {USER}, h.handle
+            select {COLUMNS}, h.handle, {USER}
               from passkey p join users u on u.id = p.user_id
               left join passkey_users h on h.user_id = p.user_id
              where p.credential_id = ?
         """
         rows = await self.auth.database.read(sql, (credential_id,))
-        return (
-            Owned(Credential.of(rows[0][:13]), User(*rows[0][13:20]), rows[0][20]) if rows else None
-        )
+        for row in rows:
+            return Owned(Credential.of(row[:13]), User(*row[14:]), row[13])
+        return None
 
     async def handle(self, user_id: str) -> bytes:
         """By which devices know the user: random, and made once, by one racer (W-8)."""

@@ -17,6 +17,7 @@ from picoauth import (
     Proof,
     Situation,
     User,
+    Whose,
 )
 from picoauth_passkey.answers import Answer, AuthenticatorData, packed
 from picoauth_passkey.ceremonies import CHALLENGE, Asked, descriptor, request
@@ -26,7 +27,6 @@ from picoauth_passkey.questions import (
     NOBODY,
     Question,
     Signed,
-    kind_of,
     malformed,
     sent_in,
     typed,
@@ -93,8 +93,7 @@ class PasskeyFactor(Factor):
         """The named user, or the owner of the passkey; ids of no passkey are counted, too."""
         if "username" in payload and NAME not in payload:
             name = typed(payload)
-            kind = kind_of(name)
-            return Attemptee(user=await self.auth.users.find(kind, name), typed=name)
+            return Attemptee(name=Whose.named(name), typed=name)
         sent = sent_in(payload)
         if sent is None:
             return Attemptee(user=None)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from picoauth import (
+    Addition,
     Auth,
     Caller,
     Check,
     ConfigError,
+    Event,
     Factor,
     Plugin,
     Route,
     User,
+    UserDeleted,
     hookimpl,
 )
 from picoauth_passkey.answers import packed
@@ -25,7 +28,7 @@ from picoauth_passkey.checkups import Checkups
 from picoauth_passkey.credentials import MIGRATIONS, NAME, Passkeys
 from picoauth_passkey.factor import PasskeyFactor
 from picoauth_passkey.refusals import PasskeyRefused, Refusal
-from picoauth_passkey.registrations import Registrations
+from picoauth_passkey.registrations import Registrations, beginning
 from picoauth_passkey.settings import PasskeySettings, RelyingParty
 from picoauth_passkey.site import Site
 
@@ -78,6 +81,13 @@ class PasskeyPlugin(Plugin[PasskeySettings]):
     @hookimpl
     def checks(self) -> Sequence[Check]:
         return Checkups(self).checks()
+
+    @hookimpl
+    def record(self, event: Event) -> Addition | None:
+        """What was counted under the id of a user goes with the user."""
+        if isinstance(event, UserDeleted):
+            return Addition(self.auth.limiter.succeeded(beginning(str(event.user_id))))
+        return None
 
     @hookimpl
     async def export(self, user: User) -> Mapping[str, Any]:

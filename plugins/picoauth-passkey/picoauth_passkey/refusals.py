@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from picoauth import Event, Problem
 
@@ -54,6 +55,7 @@ def failing(check: str) -> Iterator[None]:
 class PasskeyRefused(Event):
     """A passkey was refused, at its registration or at a login, for what `check` names."""
 
+    changes: ClassVar[bool] = False
     check: str
 
 

@@ -40,6 +40,11 @@ REFUSALS = (PASSKEY_REFUSED, PASSKEY_TAKEN)
 NAMES = (problems.USERNAME_TAKEN, problems.INVALID_USERNAME, problems.INVALID_EMAIL)
 
 
+def beginning(user_id: str) -> Attempt:
+    """Options make rows: so many of an account without a passkey at the end are delayed (A-6)."""
+    return Attempt(f"{PATH}/begin", None, user_id, "passkey registration")
+
+
 class Registrations:
     """The routes, and what they have in common."""
 
@@ -77,7 +82,7 @@ class Registrations:
         """Begin to add a passkey; an older beginning of the user's is void."""
         kind = request.body.kind
         user = await self.auth.users.require(request.access.user_id)
-        await self.auth.limiter.attempt(self.attempt(user.id))
+        await self.auth.limiter.attempt(beginning(user.id))
         await self.passkeys.check_room(user.id)
         handle, known = await self.passkeys.handle(user.id), await self.passkeys.of(user.id)
         person = Person(handle, await self.plugin.shown(user), user.name)
@@ -103,7 +108,7 @@ class Registrations:
         user = await self.auth.users.require(access.user_id)
         told = await self.plugin.signals(user, new.id)
         enrolment = self.auth.users.enrolment(user.id, NAME, body.label)
-        forgiven = self.auth.limiter.succeeded(self.attempt(access.user_id))
+        forgiven = self.auth.limiter.succeeded(beginning(access.user_id))
         answer = await self.auth.credentials.enrol(
             access.session_id, enrolment, [self.creating(enrolment, new), *forgiven], request.caller
         )
@@ -162,10 +167,6 @@ class Registrations:
 
     def challenge(self) -> str:
         return packed(self.auth.secrets.random(CHALLENGE))
-
-    def attempt(self, user_id: str) -> Attempt:
-        """Options make rows: so many of an account without a passkey at the end are delayed (A-6)."""
-        return Attempt(f"{PATH}/begin", None, user_id, "passkey registration")
 
     async def keep(self, purpose: str, data: Mapping[str, Any], user_id: str | None = None) -> str:
         ticket, issuing = self.auth.tickets.issue(

@@ -645,6 +645,12 @@ async def test_options_are_counted(tmp_path: Path) -> None:
             await begin_enrol(server, token)
         answer = await server.post("/auth/passkey/begin", {}, token=token)
         assert (429, "too_many_attempts", None) == status_check(answer)
+        me = (await server.get("/auth/me", token=token)).json()
+        counted = "select count(*) from throttle where key like ?"
+        of_ann = (f"% {me['id']}",)
+        assert [(0,)] != await server.auth.database.read(counted, of_ann)
+        await server.auth.accounts.delete(me["id"], Caller())
+        assert [(0,)] == await server.auth.database.read(counted, of_ann)
         for status in (200, 200, 200, 429):
             body = {"factor": "passkey", "username": "nobody"}
             answer = await server.post("/auth/login/begin", body)

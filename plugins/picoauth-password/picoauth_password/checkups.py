@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from picoauth import Check, ConfigError
+from picoauth_password.foreignhashes import FOREIGN
 from picoauth_password.hashing import Cost
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Checkups:
             Check("password-quick", self.quick, live=False, level="advice"),
             Check("password-length", self.short, live=False, level="advice"),
             Check("password-cost", self.cheap, live=False, level="advice"),
+            Check("password-imported", self.foreign, live=False, level="advice"),
             Check("password-secrets", self.older, live=False, level="advice"),
         ]
 
@@ -98,6 +100,18 @@ class Checkups:
         return (
             f"min_length in [password] is {self.settings.min_length}: NIST SP 800-63B-4 (3.1.1.2) "
             "asks for min_length = 15 where users have no second factor."
+        )
+
+    async def foreign(self) -> str | None:
+        """What users who were imported still log in by."""
+        counts = await self.plugin.passwords.by_pepper()
+        remaining = sum(counts.get(kind, 0) for kind in FOREIGN)
+        if not remaining:
+            return None
+        return (
+            f"{remaining} of {sum(counts.values())} passwords still have the hash that they were "
+            "imported with, without a secret of this server: each is hashed anew when its user "
+            "logs in."
         )
 
     async def older(self) -> str | None:

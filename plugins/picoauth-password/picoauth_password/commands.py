@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+
+from picoauth import run_started
 
 if TYPE_CHECKING:
     from picoauth_password.plugin import PasswordPlugin
@@ -15,21 +16,16 @@ if TYPE_CHECKING:
 
 def commands(plugin: PasswordPlugin) -> Sequence[click.Command]:
     @click.command("set")
-    @click.argument("username")
+    @click.argument("user")
     @click.option("--password", help="Others may see it among the processes; better without.")
-    def set_password(username: str, password: str | None) -> None:
+    def set_password(user: str, password: str | None) -> None:
         """Set a user's password; every session of the user ends.
 
         It is asked for at a terminal, and else the first line of the standard input.
         """
         new = typed() if password is None else password
-
-        async def work() -> None:
-            async with plugin.auth.started():
-                await plugin.set_password(username, new)
-
-        asyncio.run(work())
-        click.echo(f"The password of {username} is set.")
+        run_started(plugin.auth, lambda: plugin.set_password(user, new))
+        click.echo(f"The password of {user} is set.")
 
     return [set_password]
 

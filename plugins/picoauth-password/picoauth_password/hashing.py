@@ -88,7 +88,7 @@ class Hasher:
 
     `peppers` are 32 bytes by id, newest first: the first one keys new hashes. An empty one
     would leave hashes to be guessed by whoever reads the database: it is a ValueError.
-    `queue` bounds what waits: a flood of logins gets Unavailable at once, and neither eats
+    `queue` bounds what waits (`pending`): a flood gets Unavailable at once, and neither eats
     more memory than threads x cost nor makes others wait for long (P-7).
     """
 
@@ -109,7 +109,7 @@ class Hasher:
         self.newest = next(iter(peppers))
         self.dummy = Stored(written(cost, bytes(SALT), bytes(TAG)), self.newest)
         workers = usable_cores() if workers is None else workers
-        self.free = threading.BoundedSemaphore(workers * (1 + queue))
+        self.free, self.pending = threading.BoundedSemaphore(workers * (1 + queue)), set[int]()
         self.pool = ThreadPoolExecutor(workers, "picoauth-argon2", initializer=prepare)
         self.closed = False
 
@@ -144,11 +144,12 @@ class Hasher:
     async def run(self, work: Callable[[], bytes]) -> bytes:
         if not self.free.acquire(blocking=False):
             raise Unavailable("too many passwords wait to be hashed")
-        held = [work]
+        self.pending.add(id(held := [work]))
 
         def leave(_: Future[bytes] | None = None) -> None:
             """The work ended, or was cancelled before it began: the pool may still queue it."""
             held.clear()
+            self.pending.discard(id(held))
             self.free.release()
 
         try:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from picoauth import (
     Auth,
     Caller,
     Check,
-    ConfigError,
     Factor,
+    ImportField,
+    Keyed,
     Plugin,
     Problem,
     Reply,
     Request,
     Route,
+    Secret,
     Statement,
     User,
     described,
@@ -25,10 +27,12 @@ from picoauth import (
     identifier,
     problems,
     replies,
+    user_of,
 )
 from picoauth_password.checkups import Checkups
 from picoauth_password.factor import PasswordFactor, Passwords
 from picoauth_password.hashing import Cost, Hasher
+from picoauth_password.imported import PasswordHash
 from picoauth_password.policy import (
     PASSWORD_TOO_LONG,
     PASSWORD_TOO_SHORT,
@@ -36,6 +40,7 @@ from picoauth_password.policy import (
     PasswordHooks,
     check_text,
 )
+from picoauth_password.shapes import NewPassword, Registered, Registration
 
 if TYPE_CHECKING:
     import click
@@ -54,6 +59,11 @@ class PasswordSettings:
     iterations: int = described("Argon2id passes.", default=2)
     parallelism: int = described("Argon2id lanes.", default=1)
 
+    firebase_signer_key: Secret | None = described(
+        "The key of a Firebase project, in Base64, by which imported hashes are verified.",
+        default=None,
+    )
+
     def __post_init__(self) -> None:
         problem = self.cost.problem()
         if problem is not None:
@@ -64,36 +74,6 @@ class PasswordSettings:
         return Cost(self.memory_kib, self.iterations, self.parallelism)
 
 
-@dataclass(frozen=True)
-class Registration:
-    """The body of `POST /auth/register`."""
-
-    username: str = described("User name.", least=1, most=256, example="ann")
-    password: str = described("Password.", example="correct horse battery staple")
-    email: str | None = described(
-        "E-mail address, unverified until it is.", default=None, example="ann@example.com"
-    )
-    display_name: str | None = described(
-        "Name to show.", default=None, least=1, most=200, example="Ann"
-    )
-
-
-@dataclass(frozen=True)
-class Registered:
-    """The account that was made."""
-
-    id: str = described("Never given to another user.", example=replies.USER_ID)
-    username: str = described("User name.", example="ann")
-    name: str = described("Name to show.", example="Ann")
-
-
-@dataclass(frozen=True)
-class NewPassword:
-    """The body of `PUT /auth/password`."""
-
-    password: str = described("The new password.")
-
-
 MIGRATIONS = (
     """
     create table password (
@@ -102,6 +82,13 @@ MIGRATIONS = (
         hash text not null, pepper_id text not null, changed_at integer not null
     )
     """,
+    "create index password_enrolment on password (enrolment_id)",
+    "create index password_pepper on password (pepper_id)",
+    """
+    update password set pepper_id = 'bcrypt'
+     where pepper_id = '' and (hash like '$2_$__$%' or hash like 'bcrypt%')
+    """,
+    "update password set pepper_id = 'firebase' where pepper_id = '' and hash like '$fbscrypt$%'",
 )
 
 
@@ -109,14 +96,19 @@ class PasswordPlugin(Plugin[PasswordSettings]):
     """The factor `password`, its routes and its table."""
 
     hooks: ClassVar[type | None] = PasswordHooks
-    password_problems: ClassVar[Sequence[Problem]] = PASSWORD
-    """Why a new password may be refused."""
 
     def __init__(self, auth: Auth, name: str, settings: PasswordSettings) -> None:
         super().__init__(auth, name, settings)
         peppers = auth.secrets.derive("pepper")
         self.hasher = Hasher(peppers, settings.cost, random=auth.secrets.random)
-        self.passwords = Passwords(auth, self.hasher)
+        self.passwords = Passwords(auth, self.hasher, settings.firebase_signer_key)
+        auth.secrets.keyed.append(Keyed("passwords", self.passwords.by_root))
+
+    @property
+    def password_problems(self) -> Sequence[Problem]:
+        """Why a new password may be refused, here or by another plugin."""
+        others = self.auth.plugins.collect("password_refusals")
+        return (*PASSWORD, *(problem for _, some in others for problem in some))
 
     @hookimpl
     def migrations(self) -> Sequence[str]:
@@ -128,6 +120,7 @@ class PasswordPlugin(Plugin[PasswordSettings]):
 
     @hookimpl
     def routes(self) -> Sequence[Route]:
+        refusals = self.password_problems
         register = Route(
             method="POST",
             path="/auth/register",
@@ -137,7 +130,7 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             status=201,
             answer=Registered,
             problems=(
-                *PASSWORD,
+                *refusals,
                 problems.REFUSED,
                 problems.USERNAME_TAKEN,
                 problems.INVALID_USERNAME,
@@ -152,7 +145,7 @@ class PasswordPlugin(Plugin[PasswordSettings]):
             policy="fresh",
             body=NewPassword,
             answer=replies.Handed,
-            problems=(*PASSWORD, problems.REFUSED, problems.START_OVER, problems.NOT_FOUND),
+            problems=(*refusals, problems.REFUSED, problems.START_OVER, problems.NOT_FOUND),
             example={"password": "another horse battery staple"},
         )
         return [*([register] if self.settings.register else []), change]
@@ -164,8 +157,22 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         return commands(self)
 
     @hookimpl
+    def imports(self) -> Mapping[str, ImportField]:
+        return {"password_hash": PasswordHash(self.passwords)}
+
+    @hookimpl
     def checks(self) -> Sequence[Check]:
         return Checkups(self).checks()
+
+    def gauges(self) -> Mapping[str, float]:
+        """For a plugin that exports figures: passwords that are hashed now, or wait for it."""
+        return {"hashes_pending": len(self.hasher.pending)}
+
+    async def affordable(self, seconds: float) -> Sequence[Mapping[str, float]]:
+        """For `picoauth stress`: costs whose hash takes about so long here; the present one first."""
+        from picoauth_password.affording import affordable  # noqa: PLC0415 - for a test alone
+
+        return await affordable(self.hasher.cost, seconds)
 
     @hookimpl
     def lifespan(self) -> AbstractAsyncContextManager[None]:
@@ -178,6 +185,12 @@ class PasswordPlugin(Plugin[PasswordSettings]):
                 self.hasher.close()
 
         return hashing()
+
+    @hookimpl
+    async def export(self, user: User) -> Mapping[str, Any]:
+        """When it was set; nothing tells what it is."""
+        changed_at = await self.passwords.changed_at(user.id)
+        return {} if changed_at is None else {"changed_at": changed_at}
 
     async def register(self, request: Request) -> Reply:
         """Make an account. An e-mail address is kept unverified: it finds and blocks nobody."""
@@ -211,12 +224,10 @@ class PasswordPlugin(Plugin[PasswordSettings]):
         )
         return Reply(answer)
 
-    async def set_password(self, username: str, password: str) -> None:
+    async def set_password(self, text: str, password: str) -> None:
         """Set a password for an administrator at the command line: every session ends."""
-        user = await self.auth.users.find("username", username)
-        if user is None:
-            raise ConfigError(f"There is no user {username!r}: `picoauth users list` shows all.")
-        await self.replace_password(user, password, (), Caller())
+        user = await user_of(self.auth, text)
+        await self.replace_password(user, password, (), Caller.local())
 
     async def replace_password(
         self, user: User, password: str, statements: Sequence[Statement], caller: Caller

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from picoauth import AuthError, Problem, hookspec, problems
@@ -29,6 +30,11 @@ class PasswordHooks:
     @hookspec
     async def check_password(self, password: str, context: PasswordContext) -> Problem | None:
         """Answer a problem to refuse a new password; a login is never asked about."""
+
+    @hookspec
+    def password_refusals(self) -> Sequence[Problem]:
+        """Why `check_password` refuses, for the description of the routes."""
+        return ()
 
 
 def check_text(password: str, *, least: int, most: int) -> None:

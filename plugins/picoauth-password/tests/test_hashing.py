@@ -634,6 +634,7 @@ async def test_queue_is_bounded(slow: Slow) -> None:
     with hasher(workers=2, queue=3) as made:
         async with flood(made, 8) as tasks:
             await slow.wait_begun(2)
+            assert len(made.pending) == 8
             for refused in (made.hash("one more"), made.verify(None, "one more")):
                 with pytest.raises(Unavailable, match=r"^too many passwords wait ") as caught:
                     await refused
@@ -641,6 +642,7 @@ async def test_queue_is_bounded(slow: Slow) -> None:
             slow.gate.set()
             await asyncio.gather(*tasks)
         assert slow.most == 2
+        assert made.pending == set()
         assert {f"password {number}".encode() for number in range(8)} == set(slow.passwords)
         assert places(made) == 8
 

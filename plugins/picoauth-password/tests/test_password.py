@@ -619,3 +619,21 @@ async def test_deleted_user_leaves_no_password(server: Server) -> None:
     await server.register()
     await server.auth.accounts.delete((await ann(server)).id, Caller())
     assert [] == await server.auth.database.read("select user_id from password")
+
+
+async def test_gauges(tmp_path: Path) -> None:
+    """How many passwords are hashed, or wait for it, for whoever exports figures."""
+    async with serving(tmp_path) as server:
+        assert plugin(server).gauges() == {"hashes_pending": 0}
+
+
+async def test_export(server: Server) -> None:
+    """A user is told when the password was set, and not what it is; who has none, nothing."""
+    assert 201 == (await register(server)).status_code
+    ann = await server.auth.users.find("username", "ann")
+    assert ann is not None
+    set_at = server.auth.now()
+    server.clock.advance(60)
+    assert {"changed_at": set_at} == await plugin(server).export(ann)
+    nobody, _ = await server.auth.users.register(server.auth.users.draft(username="bob"))
+    assert {} == await plugin(server).export(nobody)

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from picoauth import (
     Auth,
-    AuthError,
     CredentialChanged,
     Denied,
     Event,
@@ -18,6 +17,7 @@ from picoauth import (
     Proof,
     Situation,
     problems,
+    text_of,
 )
 from picoauth_recovery.codes import read
 from picoauth_recovery.sets import FACTOR, Found, Sets
@@ -49,9 +49,7 @@ class RecoveryFactor(Factor):
         self.sets = sets
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
-        typed, user = payload.get(FACTOR), situation.user
-        if not isinstance(typed, str):
-            raise AuthError(problems.INVALID_BODY, "recovery must be a text")
+        typed, user = text_of(payload, FACTOR), situation.user
         found = await self.find(user.id, typed) if user else None
         if user is None or found is None:
             raise Denied(self.refused)

@@ -10,6 +10,7 @@ from picoauth import (
     Addition,
     Auth,
     AuthError,
+    BackupRestored,
     Check,
     Event,
     Factor,
@@ -21,6 +22,7 @@ from picoauth import (
     Reply,
     Request,
     Route,
+    Statement,
     User,
     UserRegistered,
     described,
@@ -29,7 +31,7 @@ from picoauth import (
     replies,
 )
 from picoauth_recovery.factor import RecoveryCodesMade, RecoveryFactor
-from picoauth_recovery.sets import FACTOR, MIGRATIONS, Left, Sets
+from picoauth_recovery.sets import FACTOR, MIGRATIONS, VOID_ALL, Left, Sets
 
 NO_SECOND_FACTOR = Problem(
     409, "no_second_factor", "Recovery codes are for a second factor: add one first."
@@ -93,12 +95,15 @@ class RecoveryPlugin(Plugin[NoSettings]):
             return Addition(statements, {"codes": codes})
         if isinstance(event, FactorRemoved):
             return Addition([self.sets.voiding(str(event.user_id))])
+        if isinstance(event, BackupRestored):  # which of them were used since is not known
+            return Addition([Statement(VOID_ALL)])
         return None
 
     def begins(self, event: Event) -> bool:
         """Whether the user has a second factor from now on, and had none before."""
         if isinstance(event, UserRegistered):
-            return any(map(self.auth.logins.rule.demanding, event.factors))
+            asked = not event.imported  # else nobody would see the codes
+            return asked and any(map(self.auth.logins.rule.demanding, event.factors))
         return isinstance(event, FactorConfirmed) and event.first
 
     @hookimpl

@@ -20,6 +20,7 @@ MIGRATIONS = (
     """,
 )
 
+VOID_ALL = "delete from enrolments where factor = 'recovery'"
 VOID = "delete from enrolments where user_id = ? and factor = 'recovery'"
 ADD = "insert into recovery (enrolment_id, hash) values " + ", ".join(["(?, ?)"] * COUNT)
 LEFT = """

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from picoauth import Plugin
-from picoauth.testing import Ceremony
-from tests.factors import CEREMONIES, PLUGINS
+from tests.factors import PLUGINS
 
 
 @pytest.fixture
@@ -20,8 +19,3 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return PLUGINS
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ async def test_account_that_begins_with_a_second_factor(
     assert count == len(replies.get("recovery", {"codes": []})["codes"])
     assert count == (await server.auth.plugin(RecoveryPlugin).sets.left(user.id)).left
     assert tuple(factors) == server.events.of(UserRegistered)[-1].factors
+
+
+async def test_who_is_imported(server: Server) -> None:
+    """Codes are for somebody who sees them: who comes by an import asks for them later."""
+    users = server.auth.users
+    draft = replace(users.draft(username="bob"), imported=True)
+    enrolments = [users.enrolment(draft.user_id, "key")]
+    user, replies = await users.register(draft, enrolments=enrolments)
+    assert {} == replies
+    assert 0 == (await server.auth.plugin(RecoveryPlugin).sets.left(user.id)).left
 
 
 async def first(server: Server) -> str:

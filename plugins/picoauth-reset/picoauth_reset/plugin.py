@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from picoauth import Auth, Plugin, Route, hookimpl, problems
+from picoauth import Auth, Caller, Identifier, Plugin, Route, User, hookimpl, problems
 from picoauth_reset.resets import Passwords, Resets
 from picoauth_reset.shapes import Forgotten, NewPassword, ResetSettings
 
@@ -51,3 +51,10 @@ class ResetPlugin(Plugin[ResetSettings]):
                 **by_token,
             ),
         ]
+
+    async def start_reset(self, user: User, caller: Caller) -> Identifier | None:
+        """Send a user a link, for an administrator, who learns the address and nothing else.
+
+        None where the user has no verified address, or is disabled: then nothing is sent.
+        """
+        return await self.resets.start(user, caller)

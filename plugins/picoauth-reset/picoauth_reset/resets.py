@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from picoauth import (
     Auth,
@@ -15,14 +15,16 @@ from picoauth import (
     Identifier,
     Plugin,
     Problem,
+    Recipient,
     Reply,
     Request,
     Statement,
     Ticket,
     User,
-    identifier,
     problems,
+    spelling,
 )
+from picoauth_reset.events import PasswordResetStarted
 from picoauth_reset.shapes import ResetSettings
 
 RESET = "reset"
@@ -37,21 +39,14 @@ NOBODY = ""
 class Passwords(Protocol):
     """What sets passwords: the password plugin, or another one in its place."""
 
-    password_problems: ClassVar[Sequence[Problem]]
+    @property
+    def password_problems(self) -> Sequence[Problem]:
+        """Why a new password may be refused."""
 
     async def replace_password(
         self, user: User, password: str, statements: Sequence[Statement], caller: Caller
     ) -> None:
         """Check, hash and write it with `statements`, which come first; end every session."""
-
-
-@dataclass(frozen=True)
-class Recipient:
-    """To whom a mail may go, and the keys under which that is counted."""
-
-    user: User | None
-    address: Identifier | None
-    keys: tuple[str, str]
 
 
 class Resets:
@@ -64,24 +59,25 @@ class Resets:
 
     async def ask(self, request: Request) -> Reply:
         """Send a link for a new password to the verified address, if there is one: nobody can tell."""
-        kind, typed = request.body.name
-        found = await self.recipient(kind, typed)
-        if not await self.auth.mail.rates.take(*found.keys):
-            found = Recipient(None, None, found.keys)
+        typed = request.body.name
+        user = await self.auth.users.named(typed)
+        found = await self.auth.mail.recipient("reset", user, spelling(typed))
         await self.auth.database.write(*self.sending(found, request.caller))
         return Reply({}, 202)
 
-    async def recipient(self, kind: str, typed: str) -> Recipient:
-        """The same reads, whoever it is. Only a verified address gets a mail (R-2)."""
-        user, value = await self.auth.users.find(kind, typed), canonical(kind, typed)
-        address = chosen(await self.auth.users.identifiers(user.id if user else NOBODY), value)
-        if user is None or user.disabled_at is not None or address is None:
-            return Recipient(None, None, (self.key("nobody", value), self.key("mailbox", value)))
-        keys = (self.key("account", user.id), self.key("mailbox", address.value))
-        return Recipient(user, address, keys)
+    async def start(self, user: User, caller: Caller) -> Identifier | None:
+        """Send a link for an administrator: to whom, or None where no address is verified.
 
-    def key(self, what: str, value: str) -> str:
-        return f"reset {self.auth.secrets.digests('reset rate', f'{what} {value}')[0].hex()}"
+        In the user's language, not in that of who asks; and whoever may ask may do so often.
+        """
+        address = await self.auth.mail.address(user.id)
+        if user.disabled_at is not None or address is None:
+            return None
+        event = PasswordResetStarted(at=self.auth.now(), user_id=user.id, caller=caller)
+        found = Recipient(user, address, ("", ""))
+        sending = self.sending(found, replace(caller, languages=None))
+        await self.auth.events.commit(event, *sending)
+        return address
 
     def sending(self, found: Recipient, caller: Caller) -> Sequence[Statement]:
         """A new ticket, which voids older ones, and its mail; for nobody one that opens nothing."""
@@ -92,16 +88,16 @@ class Resets:
             {"epoch": user.epoch if user else 0, "address": address.value if address else ""},
             expires_at=end,
             user_id=user.id if user else None,
+            decoy=user is None,
         )
         values = {
             "link": self.auth.mail.link(f"{self.settings.page}#reset={token}"),
             "minutes": str(self.settings.life // 60),
         }
-        to = address.display if address else None
         return [
             self.auth.tickets.voiding(RESET, user.id if user else NOBODY),
             issuing,
-            self.mail("reset", to, user, values, end=end, caller=caller),
+            self.mail("reset", found.to, user, values, end=end, caller=caller),
         ]
 
     def mail(
@@ -183,17 +179,3 @@ class Resets:
 
 def bound(ticket: Ticket, user: User) -> bool:
     return (user.id, user.epoch) == (ticket.user_id, ticket.data["epoch"])
-
-
-def chosen(found: Sequence[Identifier], value: str) -> Identifier | None:
-    """Of several verified addresses that by which was asked, or else the first."""
-    verified = [one for one in found if one.kind == "email" and one.verified]
-    return next((one for one in verified if one.value == value), next(iter(verified), None))
-
-
-def canonical(kind: str, typed: str) -> str:
-    """One name for all ways to write it: who is nobody is counted as a user is."""
-    try:
-        return identifier(kind, typed, verified=True).value
-    except AuthError:
-        return typed

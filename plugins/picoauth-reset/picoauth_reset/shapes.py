@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from picoauth import Seconds, described
+from picoauth import Seconds, check_page, described
 
 MINUTE = 60
-
-
-def check_page(path: str) -> None:
-    """Raises ValueError for what takes no fragment, or is no path of `public_url`."""
-    if not path.startswith("/") or "#" in path:
-        raise ValueError('must be a path such as "/login/", without "#"')
 
 
 @dataclass(frozen=True)
@@ -44,10 +38,9 @@ class Forgotten:
             raise ValueError("must have a username or an email")
 
     @property
-    def name(self) -> tuple[str, str]:
-        """Its kind, and as it was typed: an address may stand in the place of a user name."""
-        typed = self.username if self.email is None else self.email
-        return ("email" if "@" in str(typed) else "username"), str(typed)
+    def name(self) -> str:
+        """As it was typed: an address may stand in the place of a user name."""
+        return str(self.username if self.email is None else self.email)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from forgetful import MINUTE, PATH, address
 
-from picoauth import Caller, Message
-from picoauth.testing import MailPlugin, Server
+from picoauth import Caller, Message, Unavailable
+from picoauth.testing import MailPlugin, Server, delivered
 from picoauth_password import PasswordPlugin
 from tests.watching import Watch
 
@@ -116,3 +116,48 @@ async def test_rows_are_alike(server: Server) -> None:
         rows = await server.auth.database.read(f"select distinct {columns} from outbox")
         assert 1 == len(rows)
         await server.auth.outbox.flush()
+
+
+MAIL = 4
+"""Pages of a row of the outbox, whose payload is padded to 16 KiB."""
+
+
+async def flooded(server: Server, first: int, rounds: int) -> int:
+    """Strangers ask by ten names a second; the pages of the file after that."""
+    for number in range(first, first + rounds):
+        for name in range(5):
+            await server.post(PATH, {"username": f"nobody{number}.{name}"})
+            await server.post(PATH, {"email": f"nobody{number}.{name}@example.com"})
+        server.clock.advance(1)
+        await server.auth.outbox.look()
+    [[found]] = await server.auth.database.read("pragma page_count")
+    return int(found)
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["well", "failing"])
+async def test_flood_fills_no_disk(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, failing: bool
+) -> None:
+    """However many names strangers ask for, the file stops growing (FL-2).
+
+    Also while no mail can be sent; what waits for users stays.
+    """
+    monkeypatch.setattr("picoauth.decoys.RATES", 20)
+    monkeypatch.setattr("picoauth.decoys.WAITING", 5)
+    await people(server, 0)
+    mailer = server.auth.plugin(MailPlugin)
+    mailer.refusal = Unavailable("not now") if failing else None
+    await server.post(PATH, {"username": "known0"})
+    await server.auth.outbox.flush()
+    before = await flooded(server, 0, 20)
+    grown = await flooded(server, 20, 60) - before
+    # Six hundred questions more: not as much as the mail of one takes. A page may always be
+    # split, since keys are random.
+    assert grown < MAIL
+    most = {"outbox": 1 + 5 * failing, "tickets": 1, "rates": 2 + 60}
+    for table, rows in most.items():
+        [(count,)] = await server.auth.database.read(f"select count(*) from {table}")
+        assert count <= rows, table
+    mailer.refusal = None
+    await server.auth.outbox.retry()
+    assert ["known0@example.com"] == [message.to for message in await delivered(server)]

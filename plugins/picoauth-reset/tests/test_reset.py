@@ -506,3 +506,13 @@ async def test_day(ann: Forgetful) -> None:
     await sent(ann, 30, 30 * MINUTE)
     ann.server.clock.advance(DAY - 15 * HOUR)
     assert 1 == await sent(ann, 1, 0)
+
+
+async def test_closed_account(server: Server, ann: Forgetful) -> None:
+    """Who left and forgot the password gets a new one, by which the account can be restored."""
+    await server.auth.accounts.close(ann.id, Caller())
+    token = await ann.token()
+    assert SET == await ann.set(token)
+    assert (403, "account_closed") == await ann.login(OTHER)
+    body = {"username": "ann", "password": OTHER, "restore": True}
+    assert 200 == (await server.post("/auth/login", body)).status_code

@@ -10,17 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from servers import RedisServer, eventually, free_port, redis_server, watched_servers
 
 from picoauth import Auth, ConfigError, Conflict, Session, Unavailable, parse
@@ -29,6 +23,7 @@ from picoauth_session_redis import RedisKeeper
 from picoauth_session_redis.client import client, close
 from picoauth_session_redis.keeper import LATE, dump, load
 from picoauth_session_redis.plugin import check_prefix
+from tests.certificates import self_signed
 from tests.factors import PLUGINS, join
 from tests.refreshing import many_at_once
 from tests.siblings import Siblings
@@ -579,7 +574,7 @@ async def test_failover(tmp_path: Path, clock: Clock) -> None:
 
 async def test_tls(tmp_path: Path) -> None:
     """`rediss://` is TLS, by the authority that the address names, and by no other."""
-    certificate(tmp_path)
+    self_signed(tmp_path, "127.0.0.1")
     tls = [
         *(
             "--tls-cert-file",
@@ -597,29 +592,6 @@ async def test_tls(tmp_path: Path) -> None:
             await server.login()
         async with serving(tmp_path, settings(url), clock=server.clock) as server:
             assert DOWN == await login(server)
-
-
-def certificate(folder: Path) -> None:
-    """One for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    host = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(host, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "key.pem").write_bytes(plain)
 
 
 @pytest.mark.parametrize("prefix", ["picoauth:", "a/b-c_1."])

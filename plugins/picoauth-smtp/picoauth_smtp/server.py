@@ -32,7 +32,7 @@ class Server:
         self.context = self.trusting() if settings.ca else None
 
     def trusting(self) -> ssl.SSLContext:
-        """Certificates and their names are looked at; nothing older than TLS 1.2 is spoken."""
+        """Authority and their names are looked at; nothing older than TLS 1.2 is spoken."""
         try:
             return ssl.create_default_context(cafile=self.settings.ca)
         except OSError as error:  # and so is ssl.SSLError

@@ -1,4 +1,4 @@
-"""Certificates, and the helpers beside the tests."""
+"""Authority, and the helpers beside the tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+from picoauth_fetch.testing import Authority
 
-from mailservers import Certificates
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Of an authority that tests trust by the setting `ca`."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
+    return Authority(tmp_path_factory.mktemp("certificates"))

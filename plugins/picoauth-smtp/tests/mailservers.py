@@ -8,78 +8,17 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from ipaddress import IPv4Address
-from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 HANG, RESET, DEAF = "hang", "reset", "deaf"
 """Said in place of an answer: none comes, or the connection breaks, or it reads no more for a while."""
 ONCE = "once "
 """Before an answer that is for the next time alone."""
 USER, PASSWORD = "auth@example.org", "hunter2 hunter2"
-
-
-class Certificates:
-    """An authority of the test, and certificates by it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test authority")])
-        basic = x509.BasicConstraints(ca=True, path_length=0)
-        uses = x509.KeyUsage(*([False] * 5), True, True, None, None)
-        built = self.building(self.name, self.key, 0).add_extension(basic, critical=True)
-        self.ca = folder / "ca.pem"
-        certificate = built.add_extension(uses, critical=True).sign(self.key, hashes.SHA256())
-        self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
-
-    def building(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, age: int
-    ) -> x509.CertificateBuilder:
-        """Of a certificate that was good for a day, so many days ago."""
-        start = datetime.now(UTC) - timedelta(days=age, hours=1)
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(start)
-            .not_valid_after(start + timedelta(days=1))
-            .add_extension(identifier, critical=False)
-            .add_extension(authority, critical=False)
-        )
-
-    def context(self, *names: str, age: int = 0) -> ssl.SSLContext:
-        """What a server of these names shows."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        shown = [
-            x509.DNSName(n) if n[0].isalpha() else x509.IPAddress(IPv4Address(n))
-            for n in names or ("localhost", "127.0.0.1")
-        ]
-        built = self.building(x509.Name([]), key, age).add_extension(
-            x509.SubjectAlternativeName(shown), critical=True
-        )
-        certificate = built.sign(self.key, hashes.SHA256())
-        path = self.folder / f"{certificate.serial_number}.pem"
-        path.write_bytes(
-            certificate.public_bytes(Encoding.PEM)
-            + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
 
 
 @dataclass

@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from mailservers import PASSWORD, Certificates, MailServer, mail_server
+from mailservers import PASSWORD, MailServer, mail_server
+
+from picoauth_fetch.testing import Authority
 
 SCRIPT = str(Path(sys.executable).with_name("picoauth"))
 PAGE = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-async def there(certificates: Certificates, tmp_path: Path) -> AsyncIterator[MailServer]:
+async def there(certificates: Authority, tmp_path: Path) -> AsyncIterator[MailServer]:
     """A mail server, and the settings of the page in a folder, about that server."""
     [settings] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     async with mail_server(starttls=certificates.context(), auth_required=True) as there:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import Envelope
-from mailservers import PASSWORD, USER, Certificates, MailServer, mail_server, parsed
+from mailservers import PASSWORD, USER, MailServer, mail_server, parsed
 
 from picoauth import Auth, Mailer, parse
 from picoauth.testing.contracts import Arrived, MailerContract
+from picoauth_fetch.testing import Authority
 from picoauth_smtp import SmtpPlugin
 
 
@@ -39,7 +40,7 @@ class TestSmtp(MailerContract):
     """A real server, in the test's process."""
 
     @pytest.fixture
-    async def there(self, certificates: Certificates) -> AsyncIterator[MailServer]:
+    async def there(self, certificates: Authority) -> AsyncIterator[MailServer]:
         context = certificates.context()
         async with mail_server(starttls=context, auth_required=True) as there:
             self.there = there
@@ -47,7 +48,7 @@ class TestSmtp(MailerContract):
 
     @pytest.fixture
     async def mailer(
-        self, there: MailServer, tmp_path: Path, certificates: Certificates
+        self, there: MailServer, tmp_path: Path, certificates: Authority
     ) -> AsyncIterator[Mailer]:
         (tmp_path / "smtp.password").write_text(PASSWORD, encoding="utf-8")
         settings = f"""

@@ -21,13 +21,13 @@ from mailservers import (
     PASSWORD,
     RESET,
     USER,
-    Certificates,
     MailServer,
     mail_server,
 )
 
 from picoauth import Auth, ConfigError, Message, Unavailable, Undeliverable, parse
 from picoauth.testing import Clock, serving
+from picoauth_fetch.testing import Authority
 from picoauth_smtp import SmtpPlugin
 from picoauth_smtp.mailer import Patience
 from picoauth_smtp.verdicts import judging
@@ -62,7 +62,7 @@ def started(folder: Path, lines: str) -> SmtpPlugin:
     return Auth(settings, clock=Clock()).plugin(SmtpPlugin)
 
 
-def known(folder: Path, certificates: Certificates) -> str:
+def known(folder: Path, certificates: Authority) -> str:
     """Settings of who has a name and a password there, and trusts the authority of the test."""
     (folder / "smtp.password").write_text(PASSWORD + "\n", encoding="utf-8")
     return (
@@ -71,7 +71,7 @@ def known(folder: Path, certificates: Certificates) -> str:
 
 
 @pytest.fixture
-async def there(certificates: Certificates) -> AsyncIterator[MailServer]:
+async def there(certificates: Authority) -> AsyncIterator[MailServer]:
     """A server with STARTTLS that wants a login."""
     async with mail_server(starttls=certificates.context(), auth_required=True) as there:
         yield there
@@ -79,7 +79,7 @@ async def there(certificates: Certificates) -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 async def plugin(
-    there: MailServer, tmp_path: Path, certificates: Certificates
+    there: MailServer, tmp_path: Path, certificates: Authority
 ) -> AsyncIterator[SmtpPlugin]:
     host = f"localhost:{there.port}"
     async with mailing(tmp_path, host, known(tmp_path, certificates)) as plugin:
@@ -129,7 +129,7 @@ async def test_mail_without_html(plugin: SmtpPlugin, there: MailServer) -> None:
     assert "text/plain" == there.mails[0].get_content_type()
 
 
-async def test_implicit_tls(tmp_path: Path, certificates: Certificates) -> None:
+async def test_implicit_tls(tmp_path: Path, certificates: Authority) -> None:
     """TLS from the first byte, and no STARTTLS."""
     more = known(tmp_path, certificates) + 'tls = "implicit"'
     async with (
@@ -141,7 +141,7 @@ async def test_implicit_tls(tmp_path: Path, certificates: Certificates) -> None:
         assert [ANN.subject] == [mail["Subject"] for mail in there.mails]
 
 
-async def test_plain_on_loopback(tmp_path: Path, certificates: Certificates) -> None:
+async def test_plain_on_loopback(tmp_path: Path, certificates: Authority) -> None:
     """A relay on the same machine is asked for no certificate, even if it has one."""
     for options in ({}, {"tls_context": certificates.context("mx.test")}):
         async with (
@@ -152,7 +152,7 @@ async def test_plain_on_loopback(tmp_path: Path, certificates: Certificates) -> 
             assert ["EHLO", "MAIL", "RCPT", "DATA"] == there.said
 
 
-async def test_starttls_on_loopback(tmp_path: Path, certificates: Certificates) -> None:
+async def test_starttls_on_loopback(tmp_path: Path, certificates: Authority) -> None:
     """It is used where the settings say so, by the address in the certificate."""
     more = f'tls = "starttls"\nca = "{certificates.ca}"'
     async with (
@@ -163,7 +163,7 @@ async def test_starttls_on_loopback(tmp_path: Path, certificates: Certificates) 
         assert ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA"] == there.said
 
 
-async def test_starttls_is_not_offered(tmp_path: Path, certificates: Certificates) -> None:
+async def test_starttls_is_not_offered(tmp_path: Path, certificates: Authority) -> None:
     """Nothing is sent, and least of all the password."""
     async with (
         mail_server(auth_require_tls=False) as there,
@@ -212,7 +212,7 @@ BAD = {
 @pytest.mark.parametrize("way", ["starttls", "implicit"])
 @pytest.mark.parametrize("what", [*BAD, "unknown issuer"])
 async def test_bad_certificate(
-    tmp_path: Path, certificates: Certificates, what: str, way: str
+    tmp_path: Path, certificates: Authority, what: str, way: str
 ) -> None:
     """No mail, no password; and a sentence that says what is wrong with it."""
     if what in BAD:
@@ -222,7 +222,7 @@ async def test_bad_certificate(
         other = tmp_path / "other"
         other.mkdir()
         context, said = (
-            Certificates(other).context(),
+            Authority(other).context(),
             f"{TRUST}unable to get local issuer certificate",
         )
     more = known(tmp_path, certificates) + f'tls = "{way}"'
@@ -236,7 +236,7 @@ async def test_bad_certificate(
 
 
 async def test_system_certificates(
-    plugin: SmtpPlugin, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, tmp_path: Path
+    plugin: SmtpPlugin, monkeypatch: pytest.MonkeyPatch, certificates: Authority, tmp_path: Path
 ) -> None:
     """Without `ca` it is the system's that are trusted, and they do not know the test's."""
     host = plugin.settings.host
@@ -248,7 +248,7 @@ async def test_system_certificates(
         await other.delivering.send(ANN)
 
 
-async def test_no_tls_where_it_is_expected(tmp_path: Path, certificates: Certificates) -> None:
+async def test_no_tls_where_it_is_expected(tmp_path: Path, certificates: Authority) -> None:
     """A port that speaks in clear first, taken for one with TLS from the start."""
     more = f'tls = "implicit"\nca = "{certificates.ca}"'
     async with (
@@ -525,7 +525,7 @@ async def test_idle_connection_is_closed(plugin: SmtpPlugin, there: MailServer) 
     assert (3, 3) == (there.connections, len(there.mails))
 
 
-async def test_end(tmp_path: Path, there: MailServer, certificates: Certificates) -> None:
+async def test_end(tmp_path: Path, there: MailServer, certificates: Authority) -> None:
     """When the server stops, it says good-bye to the mail server, too."""
     host, more = f"localhost:{there.port}", known(tmp_path, certificates)
     async with mailing(tmp_path, host, more) as plugin:
@@ -699,7 +699,7 @@ async def test_smuggled_message(plugin: SmtpPlugin, there: MailServer, end: str)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-async def test_ways_to_log_in(tmp_path: Path, certificates: Certificates, mechanism: str) -> None:
+async def test_ways_to_log_in(tmp_path: Path, certificates: Authority, mechanism: str) -> None:
     """Either is enough."""
     [other] = {"PLAIN", "LOGIN"} - {mechanism}
     async with (
@@ -712,9 +712,7 @@ async def test_ways_to_log_in(tmp_path: Path, certificates: Certificates, mechan
         assert (1, 1) == (there.logins, len(there.mails))
 
 
-async def test_wrong_password(
-    tmp_path: Path, there: MailServer, certificates: Certificates
-) -> None:
+async def test_wrong_password(tmp_path: Path, there: MailServer, certificates: Authority) -> None:
     """It is tried once, since servers lock out who fails often; and the mail is not lost."""
     more = known(tmp_path, certificates)
     (tmp_path / "smtp.password").write_text("wrong", encoding="utf-8")

@@ -17,9 +17,10 @@ from picoauth import (
     Row,
     Statement,
     Unavailable,
+    Whose,
     problems,
 )
-from picoauth_totp.codes import matched
+from picoauth_totp.codes import PERIOD, matched
 
 TOO_MANY_AUTHENTICATORS = Problem(
     409, "too_many_authenticators", "No more authenticators are possible: remove one first."
@@ -35,11 +36,6 @@ BATCH = 100
 log = logging.getLogger("picoauth.totp")
 
 COLUMNS = "t.enrolment_id, t.user_id, t.sealed, t.last_step"
-CONFIRMED = f"""
-    select {COLUMNS} from totp t join enrolments e on e.id = t.enrolment_id
-     where t.user_id = ? and e.confirmed_at is not null
-     order by t.enrolment_id
-"""
 UNCONFIRMED = f"""
     select {COLUMNS} from totp t join enrolments e on e.id = t.enrolment_id
      where t.user_id = ? and e.confirmed_at is null
@@ -84,6 +80,16 @@ def place(enrolment_id: str, user_id: str) -> Place:
     return Place("totp", "sealed", f"{enrolment_id} {user_id}")
 
 
+def confirmed(whose: Whose) -> Statement:
+    """A query for those of a user that are in force."""
+    sql = f"""
+        select {COLUMNS} from totp t join enrolments e on e.id = t.enrolment_id
+         where t.user_id = {whose.sql} and e.confirmed_at is not null
+         order by t.enrolment_id
+    """
+    return Statement(sql, whose.args)
+
+
 class Authenticators:
     """Reads and writes the table. `window` counts steps before and after the present one."""
 
@@ -95,7 +101,8 @@ class Authenticators:
 
     async def of(self, user_id: str) -> list[Authenticator]:
         """Those that are in force."""
-        return [Authenticator(*row) for row in await self.auth.database.read(CONFIRMED, (user_id,))]
+        query = confirmed(Whose.of(user_id))
+        return [Authenticator(*row) for row in await self.auth.database.read(query.sql, query.args)]
 
     async def unconfirmed(self, user_id: str, enrolment_id: str) -> Authenticator:
         """One that waits for its first code. Raises AuthError (404)."""
@@ -142,6 +149,11 @@ class Authenticators:
         """A step is accepted once, and none before it afterwards, whoever else tries (O-3)."""
         sql = "update totp set last_step = ? where enrolment_id = ? and last_step < ?"
         return Statement(sql, (step, one.enrolment_id, step), rows=1)
+
+    def spending_all(self, now: int) -> Statement:
+        """Whatever an app may have shown by now, or shows within the window, is spent."""
+        step = now // PERIOD + self.window
+        return Statement("update totp set last_step = ? where last_step < ?", (step, step))
 
     async def clean(self) -> None:
         """What nobody can confirm any more goes, whatever the clocks of other servers say."""

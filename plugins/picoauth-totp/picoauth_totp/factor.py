@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from picoauth import (
-    AuthError,
     Denied,
     Factor,
     Payload,
     Proof,
     Situation,
+    Statement,
     Unavailable,
-    problems,
+    Whose,
+    text_of,
 )
-from picoauth_totp.authenticators import FACTOR, Authenticator, Authenticators
+from picoauth_totp.authenticators import FACTOR, Authenticator, Authenticators, confirmed
 from picoauth_totp.codes import WrongCode
 
 
@@ -29,11 +30,14 @@ class TotpFactor(Factor):
     def __init__(self, authenticators: Authenticators) -> None:
         self.authenticators = authenticators
 
+    def look(self, whose: Whose) -> Statement:
+        return confirmed(whose)
+
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
-        typed, user = text(payload), situation.user
+        typed, user = text_of(payload, FACTOR, "a text of six digits"), situation.user
         if user is None:  # no login begins with a code
             raise Denied(self.refused)
-        found = await self.authenticators.of(user.id)
+        found = [Authenticator(*row) for row in situation.seen]
         fitting = list(self.fitting(found, typed))
         if not fitting:
             raise Denied(self.refused)
@@ -63,10 +67,3 @@ class TotpFactor(Factor):
                 broken.append(error)
         if broken and len(broken) == len(found):
             raise broken[0]
-
-
-def text(payload: Payload) -> str:
-    value: Any = payload.get(FACTOR)
-    if not isinstance(value, str):
-        raise AuthError(problems.INVALID_BODY, f"{FACTOR} must be a text of six digits")
-    return value

@@ -10,13 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from picoauth import (
+    Addition,
     Attempt,
     Auth,
     AuthError,
+    BackupRestored,
     Check,
     Enrolment,
+    Event,
     Factor,
+    ImportField,
     Job,
+    Keyed,
     Plugin,
     Problem,
     Reply,
@@ -37,6 +42,7 @@ from picoauth_totp.authenticators import (
 from picoauth_totp.checkups import Checkups
 from picoauth_totp.codes import WrongCode, base32
 from picoauth_totp.factor import TotpFactor
+from picoauth_totp.imported import TotpSecrets
 from picoauth_totp.uris import plain, qr, uri
 
 WRONG_CODE = Problem(400, "wrong_code", "This code is wrong, or no longer good.")
@@ -116,6 +122,7 @@ class TotpPlugin(Plugin[TotpSettings]):
     def __init__(self, auth: Auth, name: str, settings: TotpSettings) -> None:
         super().__init__(auth, name, settings)
         self.authenticators = Authenticators(auth, settings.window)
+        auth.secrets.keyed.append(Keyed("authenticators", self.authenticators.by_key))
         host = urlsplit(auth.config.public_url).hostname or ""
         self.issuer = plain(settings.issuer or "") or plain(host)
 
@@ -151,6 +158,10 @@ class TotpPlugin(Plugin[TotpSettings]):
         return [add, confirm]
 
     @hookimpl
+    def imports(self) -> Mapping[str, ImportField]:
+        return {"totp": TotpSecrets(self.authenticators)}
+
+    @hookimpl
     def checks(self) -> Sequence[Check]:
         return Checkups(self.authenticators).checks()
 
@@ -169,6 +180,13 @@ class TotpPlugin(Plugin[TotpSettings]):
             yield
 
         return checked()
+
+    @hookimpl
+    def record(self, event: Event) -> Addition | None:
+        """Of a restored backup nobody knows which codes of the last minute were used."""
+        if isinstance(event, BackupRestored):
+            return Addition([self.authenticators.spending_all(event.at)])
+        return None
 
     @hookimpl
     async def export(self, user: User) -> Mapping[str, Any]:

@@ -12,13 +12,16 @@ from picoauth_totp.authenticators import FACTOR
 from picoauth_totp.codes import PERIOD, code
 from picoauth_totp.plugin import SECRET, TotpPlugin
 
+SPARE = 10
+"""Seconds for which a code has to be good yet: what it is sent with may take a while."""
+
 
 @dataclass
 class App:
     """An app on a phone, by the clock of the server.
 
-    It shows each code once, as none is good twice: the oldest first that is still good. When
-    those are used up, it waits for the next step, and the clock goes on with it.
+    It shows each code once, as none is good twice: the oldest first that is good yet for a
+    while. When those are used up, it waits for the next step, and the clock goes on with it.
     """
 
     secret: bytes
@@ -27,7 +30,8 @@ class App:
     last: int = -1
 
     def code(self) -> str:
-        self.last = max(self.last + 1, self.now - self.window)
+        oldest = int(self.clock() + SPARE) // PERIOD - self.window
+        self.last = max(self.last + 1, oldest)
         if self.last > self.now + self.window:
             self.clock.advance(PERIOD * (self.last - self.window) - self.clock())
         return code(self.secret, self.last)

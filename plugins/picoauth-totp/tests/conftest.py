@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from picoauth import Plugin
-from picoauth.testing import Ceremony, Server
-from tests.factors import CEREMONIES, PLUGINS
+from picoauth.testing import Server
+from tests.factors import PLUGINS
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,11 +27,6 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return PLUGINS
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES
 
 
 @pytest_asyncio.fixture

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import django.conf
 import httpx
 import pytest
-import uvicorn
+from django.utils.functional import empty
 
 from picoauth_verify import AsgiMiddleware, Verifier
 from picoauth_verify.verifier import VERIFIERS
-from tests.verifying import Real, free_port
-from tests.wire import SOON, client, short_folder, until
+from tests.interop import under_uvicorn
+from tests.processes import free_port
+from tests.verifying import Real
+from tests.wire import SOON, client, short_folder
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples" / "verify"
@@ -83,6 +84,7 @@ class Threaded(httpx.AsyncBaseTransport):
 async def test_example(real: Real, name: str) -> None:
     """Each application greets who has a token, and nobody else."""
     token = await asyncio.to_thread(real.token)
+    django.conf.settings._wrapped = empty  # other tests of this process have settings of theirs
     module = loaded(name, real.issuer)
     async with httpx.AsyncClient(
         transport=transport(name, module), base_url="http://localhost"
@@ -100,19 +102,6 @@ async def test_example(real: Real, name: str) -> None:
         await asyncio.to_thread(verifier.close)
 
 
-@asynccontextmanager
-async def under_uvicorn(app: Any) -> AsyncIterator[str]:
-    config = uvicorn.Config(app, lifespan="off", log_config=None, http="h11", ws="wsproto")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        await until(lambda: server.started or task.done())
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        server.should_exit = True
-        async with asyncio.timeout(SOON):
-            await task
-
-
 async def accepting(_: Any, receive: Any, send: Any) -> None:
     """Opens each web socket, and closes it."""
     await receive()
@@ -128,7 +117,7 @@ async def test_web_socket_under_a_server(real: Real) -> None:
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     )
-    async with under_uvicorn(AsgiMiddleware(accepting, verifier)) as address:
+    async with under_uvicorn(AsgiMiddleware(accepting, verifier), "off") as address:
         for more, expected in ((f"Authorization: Bearer {token}\r\n", b"101"), ("", b"401")):
             async with client(address) as one:
                 await one.tell(f"{head}{more}\r\n".encode())

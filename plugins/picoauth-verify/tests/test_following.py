@@ -20,7 +20,8 @@ from picoauth.testing import Server
 from picoauth_verify import Refused, Stale, Unreachable, Verifier, client
 from picoauth_verify.follower import KEYS, LIST
 from tests.accounts import accounts
-from tests.verifying import Followed, Publisher, by_hand, certified, following, publishing
+from tests.certificates import self_signed
+from tests.verifying import Followed, Publisher, by_hand, following, publishing
 
 OLDER = "The list is older than the one before."
 IN_FORCE = "The key is not in force."
@@ -545,8 +546,8 @@ async def test_certificate(
 ) -> None:
     """A server under TLS is who it says, whatever the application has done to Python's defaults."""
     monkeypatch.setattr(ssl, "_create_default_https_context", ssl._create_unverified_context)
-    certificate = certified(tmp_path, "localhost")
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate if trusted else tmp_path / "none"))
+    certificate = self_signed(tmp_path, "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0] if trusted else tmp_path / "none"))
     with publishing(certificate) as secure:
         followed = following(server, secure)
         await followed.hear()
