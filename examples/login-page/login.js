@@ -3,7 +3,6 @@
 
 const $ = (selector, within = document) => within.querySelector(selector);
 const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
-const query = new URLSearchParams(location.search);
 const lang = document.documentElement.lang;
 const passkeys = Boolean(window.PublicKeyCredential?.parseRequestOptionsFromJSON);
 
@@ -17,6 +16,7 @@ const span = (seconds) => {
 };
 const later = ({ wait }) => (wait ? `in ${span(wait)}` : "a little later");
 const elsewhere = "This page is not at the address that the server expects. Open it at the address of the site.";
+const byMail = (path) => /email|forgot/.test(path);
 const words = new Map(Object.entries({
   offline: "The server cannot be reached. Check your connection, then try again.",
   invalid_credentials: "This user name and this password do not belong together. Check both, and try again.",
@@ -32,14 +32,21 @@ const words = new Map(Object.entries({
   username_taken: "Somebody has this user name. Choose another one.",
   password_too_short: ({ least }) => `This password is too short: it needs at least ${least} characters.`,
   password_too_long: ({ most }) => `This password is too long: ${most} characters are the most.`,
-  wrong_code: "This code is not right. Type the one that the app shows now.",
+  wrong_code: ({ path }) => (byMail(path) ? "This code is not right, or too old. Type the one of the newest mail." : "This code is not right. Type the one that the app shows now."),
+  invalid_email: "This is no email address that mail can be sent to.",
+  email_verified: "This address is verified already.",
+  link_expired: "This link is too old. Ask for another one.",
   no_second_factor: "Recovery codes need a passkey or an authenticator app first.",
   too_many_authenticators: "You have as many apps as you may. Remove one first.",
   too_many_passkeys: "You have as many passkeys as you may. Remove one first.",
   passkey_taken: "This passkey is registered already.",
   passkey_refused: ({ check }) => (check === "origin" ? elsewhere : "This passkey was not accepted. Try again, or use another device."),
+  profile_unusable: ({ detail }) => `This cannot sign you in: ${detail}.`,
+  permission_required: "You may not use this application. Ask whoever looks after it.",
+  identifier_taken: "This is linked to an account already: to yours, or to somebody else's.",
+  too_many_links: "You have as many domains as you may. Remove one first.",
   last_factor: "This is your last way to sign in. Add another one first.",
-  not_found: "It is gone already.",
+  not_found: ({ path }) => (byMail(path) ? "This link is good no more: it was used, or there is a newer one." : "It is gone already."),
   conflict: "Something else was faster, and nothing was changed. Look again, and try again.",
   internal_error: ({ request_id }) => `The server made a mistake. If it happens again, report it as ${request_id}.`,
 }));
@@ -49,6 +56,8 @@ const proofWords = {
   recovery: "This is none of your recovery codes, or it was used already.",
   passkey: ({ check }) => (check === "origin" ? elsewhere : "This passkey is not accepted: it may have been removed from your account. Use another one, or sign in another way."),
   password: "This password is not right.",
+  indieauth: "Nobody confirmed that it is you, or there is no account for it here.",
+  "magic-link": "This code or link is not right, was used already, or is too old.",
 };
 const browserWords = {
   NotAllowedError: "No passkey was used: it was cancelled, or took too long. You can try again.",
@@ -59,6 +68,7 @@ const browserWords = {
 const fields = {
   invalid_username: "username", username_taken: "username", password_too_short: "password",
   password_too_long: "password", invalid_credentials: "password", wrong_code: "code",
+  proof_refused: "code", invalid_email: "email", email_verified: "email",
 };
 
 class Refusal extends Error {
@@ -118,7 +128,7 @@ async function call(method, path, body) {
   tellBrowser(json.signals);
   if (answer.ok) return json;
   const wait = Number(answer.headers.get("Retry-After"));
-  throw new Refusal({ ...json, status: answer.status, wait, factor: body?.factor });
+  throw new Refusal({ ...json, status: answer.status, wait, path, factor: body?.factor });
 }
 
 /** The same for what wants a fresh proof: asks for it in place, then goes on. */
@@ -140,24 +150,50 @@ function tellBrowser({ unknownCredential, allAcceptedCredentials, currentUserDet
   tell("signalCurrentUserDetails", currentUserDetails);
 }
 
+/** Whether a login can begin so: a factor without routes is in no description. */
+const known = (factor) =>
+  call("POST", "/auth/login/begin", { factor }).then(() => true, ({ code }) => code === "invalid_body");
+
 /** Shows only what this server offers, by its description, and what this browser can do. */
 async function adapt() {
   const description = await call("GET", "/openapi.json").catch(() => null);
   const has = (path) => !description?.paths || path in description.paths;
+  const ways = { domains: false, endpoints: [] };
+  if (has("/auth/indieauth/ways")) Object.assign(ways, await call("GET", "/auth/indieauth/ways").catch(() => ({})));
   const offers = {
     password: has("/auth/password"),
     totp: has("/auth/totp"),
     recovery: has("/auth/recovery"),
     passkey: passkeys && has("/auth/passkey"),
+    email: has("/auth/email"),
+    reset: has("/auth/forgot_password"),
+    magicLink: await known("magic-link"),
+    domain: ways.domains,
+    endpoints: ways.endpoints.length > 0,
     registerByPassword: has("/auth/register"),
     registerByPasskey: passkeys && has("/auth/passkey/register"),
   };
   offers.register = offers.registerByPassword || offers.registerByPasskey;
+  offers.otherWays = offers.passkey || offers.magicLink || offers.domain || offers.endpoints;
+  $("#endpoints").replaceChildren(...ways.endpoints.map((name) => leading(`Sign in with ${name}`, () => signInElsewhere({ endpoint: name }))));
+  $("#add-endpoints").replaceChildren(...ways.endpoints.map((name) => leading(`Add ${name}`, () => addElsewhere({ endpoint: name }))));
+  if (offers.email) $("#name-of-user").textContent = "User name or email address";
   for (const element of $$("[data-if]")) element.hidden = !offers[element.dataset.if];
   return offers;
 }
 
+/** A button for an endpoint that the settings name. */
+function leading(text, action) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.onclick = () => act(action, button);
+  return button;
+}
+
 // ---- Views: the sections of the page, of which one is shown
+
+const opened = ["create", "forgot", "domain"]; // by a link
 
 function show(id) {
   stopAutofill();
@@ -168,7 +204,7 @@ function show(id) {
     if (view.hidden) for (const field of $$("[name=password]", view)) field.value = "";
   }
   const address = location.pathname + location.search;
-  history.replaceState(null, "", id === "create" ? "#create" : address);
+  history.replaceState(null, "", opened.includes(id) ? `#${id}` : address);
   const heading = $(`#${id} h1`);
   document.title = heading.textContent;
   heading.focus();
@@ -186,14 +222,16 @@ function forget() {
 
 /** The view for whoever is not signed in, with a reason if there is one. */
 function signedOutView(error) {
-  const create = location.hash === "#create" && offers.register && !error;
-  show(create ? "create" : "sign-in");
+  const offered = { "#create": offers.register, "#forgot": offers.reset, "#domain": offers.domain };
+  const other = !error && offered[location.hash] && location.hash.slice(1);
+  show(other || "sign-in");
   if (error) complain(error, $("#sign-in form"));
-  if (!create) autofill();
+  if (!other) autofill();
 }
 
 /** Where the application wants its user back. Only this origin: a link must not lead away. */
 function onward() {
+  const query = new URLSearchParams(location.search);
   // picoauth looks at the address of a protected host itself: the query goes on, unread.
   if (query.has("to")) return `/forward-auth/hop${location.search}`;
   const path = query.get("return") ?? "";
@@ -209,14 +247,16 @@ async function signIn(body) {
   try {
     await call("POST", "/auth/login", { ...body, session: "cookie", remember });
   } catch (refusal) {
+    if (refusal.code === "email_unverified") return unverified(refusal.problem, body);
     if (refusal.code !== "more_needed") throw refusal;
     show("second-step");
     try {
       await prove($("#second-step .proof"), "/auth/login", refusal.problem);
     } catch (over) {
-      return signedOutView(over);
+      return over.code === "email_unverified" ? unverified(over.problem, body) : signedOutView(over);
     }
   }
+  if (mailed.purpose === "verify-email") return verifyByLink();
   const next = onward();
   if (next) return location.replace(next);
   return account();
@@ -281,7 +321,10 @@ function prove(place, route, { flow, next, username = "" }) {
       other.onclick = () => { clear(); use(other.dataset.use); };
     }
     $("form:not([hidden]) :is(input:not([hidden]), button)", place)?.focus();
-    if (!factor) complain(new Refusal({ title: `This page cannot ask for what is needed: ${next}.` }), place);
+    const title = String(next) === "indieauth"
+      ? "Sign out, and in again: for five minutes that is proof enough."
+      : `This page cannot ask for what is needed: ${next}.`;
+    if (!factor) complain(new Refusal({ title }), place);
   };
   const answer = async (factor, form) => {
     if (factor !== "passkey") return { factor, flow, [factor]: form[factor].value.trim() };
@@ -337,11 +380,141 @@ async function stepUp() {
   }
 }
 
+// ---- Mails, and what their links open
+
+let mailed = {}; // the newest link that was opened: its purpose, its token
+let waiting = {}; // a login that waits for a code, or for an address
+
+const linked = {
+  "magic-link": () => show("by-link"),
+  "cancel-email": () => show("take-back"),
+  "verify-email": verifyByLink,
+  indieauth: comeBack,
+  async reset() {
+    try {
+      await call("GET", `/auth/forgot_password/${encodeURIComponent(mailed.token)}`);
+      show("new-password");
+    } catch (refusal) {
+      show("forgot");
+      complain(refusal, $("#forgot form"));
+    }
+  },
+};
+
+/** Opens the link of a mail, if the page was opened by one; its token leaves the address. */
+async function openLink() {
+  const [purpose, token] = location.hash.slice(1).split("=");
+  if (!token || !Object.hasOwn(linked, purpose)) return false;
+  mailed = { purpose, token };
+  return (await linked[purpose]()) !== false;
+}
+
+/** Verifies by a link, which wants a session: without one the login comes first. */
+async function verifyByLink() {
+  const { token } = mailed;
+  try {
+    await call("POST", "/auth/email/verify", { token });
+  } catch (refusal) {
+    if (signedOut.includes(refusal.code)) {
+      signedOutView();
+      return announce("Sign in, and your email address is verified.");
+    }
+    mailed = {};
+    await account();
+    return complain(refusal, $("#address-code"));
+  }
+  mailed = {};
+  await account();
+  announce("Your email address is verified.");
+}
+
+/** What a login is told that lacks but a verified address: by the link that is here, or a code. */
+async function unverified({ ticket, address }, body) {
+  waiting = { ticket, body };
+  if (mailed.purpose === "verify-email") {
+    const { token } = mailed;
+    mailed = {};
+    const done = await call("POST", "/auth/email/unverified/verify", { ticket, token }).catch(() => null);
+    if (done) return verified();
+  }
+  show("verify");
+  mailedTo(address);
+}
+
+function mailedTo(address) {
+  $("#verify-code").hidden = !address;
+  $("#verify .or").hidden = !address;
+  $("#verify-text").textContent = address
+    ? `This account needs it before you can sign in. There is a mail for ${address}, with a code.`
+    : "This account needs one before you can sign in.";
+  $("#verify form:not([hidden]) input").focus();
+}
+
+/** The login that waited goes on; where its proof was good once, it begins again. */
+async function verified() {
+  const { body } = waiting;
+  if (body.password) return signIn(body);
+  signedOutView();
+  announce("Your email address is verified: sign in now.");
+}
+
+// ---- Elsewhere: at the endpoint of a domain, or at one that the settings name
+
+/** Leaves for there, and keeps where no other page gets at it what goes on here afterwards. */
+function leave(url, kept) {
+  sessionStorage.setItem("elsewhere", JSON.stringify({ ...kept, search: location.search }));
+  location.assign(url);
+}
+
+async function signInElsewhere(where) {
+  const { flow, challenge } = await call("POST", "/auth/login/begin", { factor: "indieauth", ...where });
+  leave(challenge.url, { flow, remember: $("#sign-in form").remember.checked });
+}
+
+async function addElsewhere(where) {
+  const { ticket, url } = await fresh("POST", "/auth/indieauth/begin", where);
+  leave(url, { ticket });
+}
+
+/** Goes on with what the browser brought. What this tab did not begin is thrown away. */
+async function comeBack() {
+  const { token } = mailed;
+  const kept = JSON.parse(sessionStorage.getItem("elsewhere"));
+  sessionStorage.removeItem("elsewhere");
+  mailed = {};
+  history.replaceState(null, "", location.pathname + (kept?.search ?? location.search));
+  if (!kept) return false;
+  const { ticket, flow, remember } = kept;
+  const indieauth = decodeURIComponent(token);
+  if (ticket) return addBrought({ ticket, indieauth });
+  $("#sign-in form").remember.checked = remember;
+  return signIn({ factor: "indieauth", flow, indieauth }).catch(signedOutView);
+}
+
+async function addBrought(body) {
+  await account();
+  try {
+    await fresh("POST", "/auth/indieauth", body);
+    await reload("#ways", "It is added.");
+  } catch (error) {
+    complain(error, $("#ways"));
+  }
+}
+
+const digits = (form) => form.code.value.replace(/[ -]/g, "");
+
+function lookIntoMail(code) {
+  show("mailed");
+  $("#mail-code").hidden = !code;
+  $("#mail-code").reset();
+  if (code) $("#mail-code").code.focus();
+}
+
 // ---- The account
 
 let me = {};
 const seconds = ["passkey", "totp"]; // of what this page knows, the second factors
-const names = { password: "Password", passkey: "Passkey", totp: "Authenticator app" };
+const names = { password: "Password", passkey: "Passkey", totp: "Authenticator app", indieauth: "Domain" };
 
 async function account() {
   await load();
@@ -362,6 +535,7 @@ async function load() {
   const next = onward();
   $("#onward").hidden = !next;
   if (next) $("#onward").href = next;
+  showAddress(me.identifiers.filter(({ kind }) => kind === "email"));
   const listed = factors.filter((each) => each.confirmed && each.factor !== "recovery");
   const hasPassword = listed.some((each) => each.factor === "password");
   $("#change-password").textContent = hasPassword ? "Change password" : "Set a password";
@@ -375,6 +549,14 @@ async function load() {
   $("#left").textContent = second
     ? `${recovery?.made_at ? `${recovery.left} left, made ${day(recovery.made_at)}.` : "You have none yet."} Each lets you in once, should you lose your other ways.`
     : "You get some with your first passkey or authenticator app. Each lets you in once, should you lose that.";
+}
+
+function showAddress(found) {
+  const old = found.find(({ verified }) => verified)?.value;
+  const next = found.find(({ verified }) => !verified)?.value;
+  const has = old ? `${old} is your address.` : "You have no verified address yet.";
+  $("#address").textContent = next ? `${has} There is a mail for ${next}, to verify it.` : has;
+  $("#address-code").hidden = !next;
 }
 
 /** “today”, “3 days ago”, and a date for what is longer ago. */
@@ -436,12 +618,14 @@ async function reload(heading, text) {
 }
 
 /** Asks for a name (`field`), or for a yes; gives what was typed. */
-function ask({ title, text = "", field, value = "", yes }) {
+function ask({ title, text = "", field, value = "", most = 64, yes }) {
   const dialog = $("#question");
   const form = $("form", dialog);
   $("#question-title").textContent = title;
   $("#question-text").textContent = text;
   $("#question-field").hidden = !field;
+  $("#question-field span").textContent = field ?? "";
+  form.answer.maxLength = most;
   form.answer.value = value;
   form.answer.required = Boolean(field);
   $(".main", form).textContent = yes;
@@ -511,15 +695,73 @@ const typed = (form) => ({ username: form.username.value.trim(), password: form.
 const actions = {
   signIn: (form) => signIn(typed(form)),
   signInByPasskey: () => signInByPasskey(),
+  async mailLink() {
+    const { username } = typed($("#sign-in form"));
+    if (!$("#sign-in form").username.reportValidity()) return;
+    waiting = await call("POST", "/auth/login/begin", { factor: "magic-link", username });
+    lookIntoMail(true);
+  },
+  async signInByCode(form) {
+    try {
+      await signIn({ factor: "magic-link", flow: waiting.flow, "magic-link": digits(form) });
+    } catch (refusal) {
+      if (!refusal.problem?.flow) throw refusal.code === "proof_refused" ? new Refusal({ ...refusal.problem, code: "flow_ended" }) : refusal;
+      waiting.flow = refusal.problem.flow;
+      throw refusal;
+    }
+  },
+  signInByLink: () => signIn({ factor: "magic-link", "magic-link": mailed.token }),
+  async forgot(form) {
+    await call("POST", "/auth/forgot_password", { username: form.username.value.trim() });
+    lookIntoMail(false);
+  },
+  async setPassword(form) {
+    const path = `/auth/forgot_password/${encodeURIComponent(mailed.token)}`;
+    await call("PUT", path, { password: form.password.value });
+    mailed = {};
+    signedOutView();
+    announce("Your new password is set: sign in with it.");
+  },
+  async takeBack() {
+    await call("POST", "/auth/email/cancel", { token: mailed.token });
+    mailed = {};
+    signedOutView();
+    announce("Your old email address is back. You are signed out everywhere.");
+  },
+  async verifyFirst(form) {
+    await call("POST", "/auth/email/unverified/verify", { ticket: waiting.ticket, code: digits(form) });
+    await verified();
+  },
+  async mailFirst(element) {
+    const address = element.tagName === "FORM" ? element.email.value.trim() : undefined;
+    const answer = await call("POST", "/auth/email/unverified", { ticket: waiting.ticket, address });
+    mailedTo(answer.address);
+    announce("If no other one went a moment ago, a mail is on its way.");
+  },
+  async setAddress(form) {
+    await fresh("POST", "/auth/email", { address: form.email.value.trim() });
+    form.reset();
+    await reload("#email", "A mail is on its way, to verify the address.");
+  },
+  async mailAgain() {
+    await call("POST", "/auth/email/resend");
+    announce("If no other one went a moment ago, a mail is on its way.");
+  },
+  async verifyAddress(form) {
+    await call("POST", "/auth/email/verify", { code: digits(form) });
+    form.reset();
+    await reload("#email", "Your email address is verified.");
+  },
   startOver: () => $("#second-step .proof").abandon(),
   async create(form, { submitter }) {
     const { username, password } = typed(form);
+    const email = form.email.value.trim() || undefined;
     if (submitter?.value !== "passkey") {
-      await call("POST", "/auth/register", { username, password });
+      await call("POST", "/auth/register", { username, password, email });
       return signIn({ username, password }).catch(signedOutView); // made it is, all the same
     }
     if (!form.username.reportValidity()) return;
-    const made = await creation(await call("POST", "/auth/passkey/register/begin", { username }));
+    const made = await creation(await call("POST", "/auth/passkey/register/begin", { username, email }));
     const { recovery } = await call("POST", "/auth/passkey/register", made);
     if (recovery) await showCodes(recovery.codes);
     show("sign-in");
@@ -530,6 +772,15 @@ const actions = {
   addPasskey: () => addKey("passkey", "The passkey is added."),
   addSecurityKey: () => addKey("security_key", "The security key is added."),
   addAuthenticator,
+  toDomain() {
+    show("domain");
+    $("#domain form").me.focus();
+  },
+  signInByDomain: (form) => signInElsewhere({ me: form.me.value.trim() }),
+  async addDomain() {
+    const me = await ask({ title: "Add a domain", text: "Its page sends you on, to show that it is yours.", field: "Domain", most: 2048, yes: "Continue" });
+    await addElsewhere({ me });
+  },
   async confirmAuthenticator(form) {
     const code = form.code.value.replaceAll(" ", "");
     const answer = await fresh("POST", "/auth/totp/confirm", { id: pending.id, code });
@@ -571,7 +822,7 @@ async function act(action, element, event) {
   try {
     await action(element, event);
   } catch (error) {
-    const started = element.closest("#second-step, #sign-in, #create");
+    const started = element.closest("#second-step, #sign-in, #create, #domain, #mailed, #by-link");
     if (signedOut.includes(error.code) && !started) signedOutView(error);
     else complain(error, element);
   } finally {
@@ -586,15 +837,16 @@ for (const element of $$("[data-do]")) {
   });
 }
 
-addEventListener("hashchange", () => {
-  if (!$("#sign-in").hidden || !$("#create").hidden) signedOutView();
-});
+addEventListener("hashchange", () => act(async () => {
+  if (!(await openLink()) && $("#account").hidden) signedOutView();
+}, $("main > section:not([hidden])")));
 
 let offers = {};
 async function start() {
   const session = call("GET", "/auth/session").then(() => null, (refusal) => refusal);
   offers = await adapt();
   const refusal = await session;
+  if (await openLink()) return;
   if (!refusal) return account().catch(signedOutView);
   signedOutView(refusal.code === "token_missing" ? undefined : refusal);
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b32decode, b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,122 +12,24 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from visits import ANN, PAGE, PLUGINS, SECRET, Site, Visit, look, visiting
 
 from picoauth import Statement
-from picoauth.http import Asgi
 from picoauth.listeners import Bind
-from picoauth.testing import Server, Someone
+from picoauth.testing import Someone
 from picoauth.testing import serving as kit
 from picoauth_totp.testing import App
 from tests.chromium import PASSKEY, U2F_KEY, Chromium, Page, chromium
 from tests.processes import free_port
 from tests.wire import serving
 
-PAGE = Path(__file__).parent.parent
-TYPES = {".html": b"text/html", ".js": b"text/javascript", ".css": b"text/css"}
-PLUGINS = 'plugins = ["password", "totp", "recovery", "passkey"]\n'
-SECRET = "correct horse battery staple"
-ANN = f"{SECRET} of ann"
-"""Ann's password, as the kit makes it."""
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass
-class Site:
-    """Does what the proxies do by the files beside the page: its files, and the server."""
-
-    server: Server
-    down: bool = False
-    """Whether the server does not answer, so that the proxy does, in HTML."""
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        yield  # the kit runs it already
-
-    def stopping(self) -> None: ...
-
-    def on(self, listener: Any) -> Asgi:
-        return self.answer
-
-    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
-        name = scope["path"].removeprefix("/login/")
-        if name != scope["path"]:
-            file = PAGE / (name or "index.html")
-            await answered(send, 200, TYPES[file.suffix], file.read_bytes())
-        elif self.down:
-            await answered(send, 502, b"text/html", b"<h1>Bad gateway</h1>")
-        else:
-            await self.server.app(scope, receive, send)
-
-
-async def answered(send: Any, status: int, kind: bytes, body: bytes) -> None:
-    headers = [(b"content-type", kind)]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Somebody before the page."""
-
-    page: Page
-    site: Site
-    url: str
-
-    @property
-    def server(self) -> Server:
-        return self.site.server
-
-    async def ann(self, *factors: str) -> Someone:
-        """Ann, with a password and whatever else."""
-        return await self.server.join("password", *factors, username="ann")
-
-    async def open(self, query: str = "", heading: str = "Sign in") -> None:
-        await self.page.open(f"{self.url}{query}")
-        await self.page.at(heading)
-
-    async def password(self, password: str = ANN, heading: str = "Your account") -> None:
-        """Sign in by password, or take that step."""
-        await self.page.at("Sign in")
-        await self.page.fill("User name", "ann")
-        await self.page.fill("Password", password)
-        await self.page.click("Sign in")
-        await self.page.at(heading)
-
-    async def leave(self) -> None:
-        await self.page.click("Sign out")
-        await self.page.sees("You are signed out.")
-
-    async def rows(self, heading: str) -> list[str]:
-        """What a list of the account has."""
-        found: list[str] = await self.page.js(
-            f"[...document.querySelectorAll('section section')]"
-            f".find((e) => e.querySelector('h2').textContent === {heading!r})"
-            ".querySelectorAll('li')".join(("[...", "].map((e) => e.innerText)"))
-        )
-        return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Chromium]:
     async with chromium() as found:
         yield found
-
-
-@asynccontextmanager
-async def visiting(browser: Chromium, folder: Path, settings: str = "") -> AsyncIterator[Visit]:
-    """The page with a server behind it; nothing may turn up in the browser's log meanwhile."""
-    port = free_port()
-    origin = f"http://localhost:{port}"
-    text = f'public_url = "{origin}"\n{settings if "plugins" in settings else PLUGINS + settings}'
-    bind = Bind(public=[f"tcp:127.0.0.1:{port}"])
-    async with kit(folder, text) as server, browser.page() as page:
-        site = Site(server)
-        async with serving(site, bind):
-            yield Visit(page, site, f"{origin}/login/")
-        assert [] == page.complaints()
-        assert [] == page.requests(lambda url: not url.startswith((origin, "data:")))
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -498,21 +398,6 @@ async def test_server_that_offers_less(browser: Chromium, tmp_path: Path) -> Non
         assert ["Sign out", "Remove", "Change password"] == shown
 
 
-OVERFLOWING = """
-all('*').filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML)
-"""
-
-
-async def look(page: Page, heading: str) -> None:
-    """A view fits into 320 pixels, has its heading first, and every control has a name."""
-    await page.at(heading)
-    assert [] == await page.unnamed()
-    assert 320 == await page.js("document.documentElement.scrollWidth"), heading
-    assert [] == await page.js(OVERFLOWING), heading
-    focused = "document.activeElement.closest('main > section, dialog')?.innerText.trim()"
-    assert (await page.js(focused)).startswith(heading)
-
-
 async def test_every_view(visit: Visit) -> None:
     """On the narrowest phone, with a screen reader: every view and every question."""
     page = visit.page
@@ -592,12 +477,17 @@ def halves(style: str) -> tuple[str, str]:
     return first, rest
 
 
-async def test_words(visit: Visit) -> None:
+async def test_words(tmp_path: Path) -> None:
     """There are words for no code that the server does not have."""
+    more = (
+        ', "email", "reset", "mail-console", "indieauth-login"]\npublic_url = "http://localhost"\n'
+    )
+    domains = "[indieauth-login]\ndomains = true\n"
+    async with kit(tmp_path, PLUGINS.replace("]\n", more) + domains) as server:
+        known = (await server.get("/openapi.json")).text
     script = (PAGE / "login.js").read_text(encoding="utf-8")
     _, _, rest = script.partition("const words = ")
     codes = re.findall(r"^  (\w+):", rest.partition("}));")[0], re.MULTILINE)
-    known = (await visit.server.get("/openapi.json")).text
     assert len(codes) > 20
     assert ["offline"] == [code for code in codes if f'"{code}"' not in known]
 

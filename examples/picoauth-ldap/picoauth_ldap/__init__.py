@@ -26,10 +26,12 @@ from picoauth import (
     Situation,
     Unavailable,
     User,
+    Whose,
     described,
     hookimpl,
     identifier,
     problems,
+    text_of,
 )
 
 URL = re.compile(r"ldaps?://([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/?")
@@ -68,7 +70,7 @@ class LdapFactor(Factor):
 
     async def identify(self, payload: Payload) -> Attemptee:
         name, _ = read(payload)
-        return Attemptee(user=await self.auth.users.find(self.name, name), typed=name)
+        return Attemptee(name=Whose.identified(self.name, name), typed=name)
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         name, password = read(payload)
@@ -126,10 +128,9 @@ class LdapFactor(Factor):
 
 def read(payload: Payload) -> tuple[str, str]:
     """The name, in one form for all that a directory takes for the same, and the password."""
-    name, password = payload.get("username"), payload.get("password")
-    # An empty password binds as nobody, which directories grant (RFC 4513, section 5.1.2).
-    if not isinstance(name, str) or not isinstance(password, str) or not password:
-        raise AuthError(problems.INVALID_BODY, "username and password must be texts, not empty")
+    name, password = text_of(payload, "username"), text_of(payload, "password")
+    if not password:  # it binds as nobody, which directories grant (RFC 4513, section 5.1.2)
+        raise AuthError(problems.INVALID_BODY, "password must not be empty")
     name = identifier("username", name, verified=True).value
     return identifier("ldap", name, verified=True).value, password
 

@@ -1,6 +1,5 @@
 """Login links that an administrator makes at the command line, each good for one login."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +10,7 @@ import click
 from picoauth import (
     Attemptee,
     Auth,
-    AuthError,
+    Caller,
     ConfigError,
     Denied,
     Event,
@@ -24,7 +23,9 @@ from picoauth import (
     User,
     described,
     hookimpl,
-    problems,
+    run_started,
+    text_of,
+    user_of,
 )
 
 PURPOSE = "one-time-link"
@@ -66,10 +67,10 @@ class OneTimeLinkFactor(Factor):
         self.auth = auth
 
     async def identify(self, payload: Payload) -> Attemptee:
-        return Attemptee(user=await self.owner(secret(payload)))
+        return Attemptee(user=await self.owner(text_of(payload, self.name)))
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
-        ticket = secret(payload)
+        ticket = text_of(payload, self.name)
         user = await self.owner(ticket)
         if user is None:
             raise Denied(self.refused)
@@ -82,13 +83,6 @@ class OneTimeLinkFactor(Factor):
         found = await self.auth.tickets.look(PURPOSE, ticket)
         user = await self.auth.users.get(found.user_id or "") if found else None
         return user if found and user and user.epoch == found.data else None
-
-
-def secret(payload: Payload) -> str:
-    value = payload.get(OneTimeLinkFactor.name)
-    if not isinstance(value, str):
-        raise AuthError(problems.INVALID_BODY, f"{OneTimeLinkFactor.name} must be a text")
-    return value
 
 
 class OneTimeLinkPlugin(Plugin[Settings]):
@@ -107,24 +101,19 @@ class OneTimeLinkPlugin(Plugin[Settings]):
 
             Whoever gets the link gets the account, but for its second factor.
             """
-            click.echo(asyncio.run(self.made(user)))
+            click.echo(run_started(self.auth, lambda: self.link(user)))
 
         return [make]
 
-    async def made(self, name: str) -> str:
-        async with self.auth.started():
-            return await self.link(name)
-
     async def link(self, name: str) -> str:
         """A new link for a user. Raises ConfigError for one who could not log in by it."""
-        kind, now = "email" if "@" in name else "username", self.auth.now()
-        user = await self.auth.users.find(kind, name) or await self.auth.users.get(name)
-        if user is None:
-            raise ConfigError(f"There is no user {name!r}: `picoauth users list` shows all.")
+        user = await user_of(self.auth, name)
         if user.disabled_at is not None:
             raise ConfigError(f"{name} is disabled: `picoauth users enable {name}` comes first.")
-        tickets, end = self.auth.tickets, now + self.settings.life
+        tickets, now = self.auth.tickets, self.auth.now()
+        end = now + self.settings.life
         ticket, issuing = tickets.issue(PURPOSE, user.epoch, user_id=user.id, expires_at=end)
         voiding = tickets.voiding(PURPOSE, user.id)
-        await self.auth.events.commit(OneTimeLinkMade(at=now, user_id=user.id), voiding, issuing)
+        event = OneTimeLinkMade(at=now, user_id=user.id, caller=Caller.local())
+        await self.auth.events.commit(event, voiding, issuing)
         return f"{self.settings.page}#{PURPOSE}={ticket}"
