@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 PROJECTS := pyproject.toml requirements.txt constraints.txt $(wildcard plugins/*/pyproject.toml)
 # What the example for directories is built with, and tested against: it is left out elsewhere.
 LDAP := $(and $(wildcard /usr/include/ldap.h),$(wildcard /usr/include/sasl/sasl.h),$(wildcard /usr/sbin/slapd))
-EXAMPLES := examples/picoauth-one-time-link $(if $(LDAP),examples/picoauth-ldap)
+EXAMPLES := examples/picoauth-one-time-link examples/picoauth-postgres $(if $(LDAP),examples/picoauth-ldap)
+# Not in requirements.txt: what libsql-client brings along is more than all the rest.
+APART := plugins/picoauth-libsql plugins/picoauth-verify
 # Tests of one file stay together: they share what is costly to start. 0 runs all in one process.
 WORKERS ?= auto
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -47,7 +49,7 @@ $(VENV)/.serve: $(VENV)/.venv $(PROJECTS)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve $(wildcard examples/*/pyproject.toml)
-	@$(PIP) --editable '.[dev]' --editable plugins/picoauth-verify $(EXAMPLES:%=--editable %)
+	@$(PIP) --editable '.[dev]' $(APART:%=--editable %) $(EXAMPLES:%=--editable %)
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.serve

@@ -1,10 +1,19 @@
 """Fixtures for the tests of the kernel and of every plugin."""
 
+from collections.abc import Mapping
+
 import pytest
 
-from picoauth.testing import Server
+from picoauth.testing import Ceremony, Server
+from tests.factors import CEREMONIES
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
+    """Of the factors of `tests/factors.py`, where a test says that they are on."""
+    return CEREMONIES
 
 
 @pytest.fixture

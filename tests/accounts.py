@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from picoauth import Database, Embedded, Event, NoSettings, Plugin, Row, Statement, hookimpl
+from picoauth import Database, Event, NoSettings, Plugin, Row, Statement, hookimpl
 from picoauth.database import Args
 from picoauth.errors import Unavailable
 from picoauth.testing import Clock, Server, serving
@@ -78,7 +78,7 @@ class WatchedPlugin(Plugin[NoSettings]):
 
     @hookimpl
     def database(self, url: str) -> Database | None:
-        return Watched(Embedded(self.auth.config.base / url))
+        return Watched(self.auth.embedded())
 
 
 KINDS: Mapping[str, type[Plugin[Any]]] = {**PLUGINS, "watched": WatchedPlugin}

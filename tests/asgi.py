@@ -150,7 +150,7 @@ def answer(sent: Sequence[Message]) -> Answer:
 
 
 async def rows(server: Server) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
+    """Every row of every table, in an order that is always the same."""
     read = server.auth.database.read
     names = await read("select name from sqlite_master where type = 'table'")
-    return {name: await read(f"select * from {name} order by rowid") for (name,) in names}
+    return {name: sorted(await read(f"select * from {name}"), key=repr) for (name,) in names}

@@ -26,6 +26,7 @@ from picoauth import (
     Statement,
     Unavailable,
     User,
+    Whose,
     described,
     hookimpl,
     problems,
@@ -230,7 +231,7 @@ class PinFactor(Factor):
 
     async def identify(self, payload: Payload) -> Attemptee:
         typed = str(payload.get("username", ""))
-        return Attemptee(user=await self.auth.users.find("username", typed), typed=typed)
+        return Attemptee(name=Whose.identified("username", typed), typed=typed)
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         user, pin = situation.user or situation.claimed, payload.get("pin")

@@ -23,7 +23,7 @@ from picoauth import (
     Statement,
     parse,
 )
-from picoauth.testing import Clock
+from picoauth.testing import Clock, MailPlugin, delivered, serving
 
 
 class Racer:
@@ -49,6 +49,36 @@ class Racer:
         self.auth.jobs.jobs = [Job("work", 60, self.work)]
         [(count,)] = await self.auth.database.read("select count(*) from migrations")
         return {"keys": sorted(self.auth.keys.active), "migrations": count}
+
+    async def serve(self, folder: str, now: float, settings: str) -> None:
+        """A whole server, which keeps its mails."""
+        await self.stack.aclose()
+        self.clock = Clock(now)
+        server = serving(
+            Path(folder), settings, plugins={"captured-mail": MailPlugin}, clock=self.clock
+        )
+        self.server = await self.stack.enter_async_context(server)
+        self.auth = self.server.auth
+
+    async def ask(
+        self, method: str, path: str, body: Any, times: int = 1, token: str | None = None
+    ) -> dict[str, int]:
+        """What the answers to so many requests at once are, by status and code."""
+
+        async def one() -> str:
+            answer = await self.server.send(method, path, body, token=token)
+            code = answer.json().get("code", "") if answer.content else ""
+            return f"{answer.status_code} {code}".strip()
+
+        return await self.counted(one() for _ in range(times))
+
+    async def answer(self, path: str, body: Any) -> Any:
+        return (await self.server.post(path, body)).json()
+
+    async def mails(self) -> list[list[Any]]:
+        """Template, recipient and values of what this process sent."""
+        sent = await delivered(self.server)
+        return [[message.template, message.to, dict(message.values)] for message in sent]
 
     async def note(self, event: Event) -> None:
         self.events[type(event).__name__] += 1
@@ -122,6 +152,55 @@ class Racer:
 
     async def logout(self, user_id: str) -> None:
         await self.auth.accounts.logout_from_all(user_id, Caller())
+
+    async def appoint(self, username: str) -> str:
+        """Make an administrator of a user; answers the id."""
+        user = await self.auth.users.find("username", username)
+        assert user is not None
+        permissions: Any = self.auth.plugins.on["permissions"]
+        await permissions.grant(user.id, "picoauth:admin", Caller())
+        return user.id
+
+    async def lose(self, user_ids: list[str], times: int) -> dict[str, int]:
+        """Delete, disable and revoke, by turns, whom one is told to."""
+        permissions: Any = self.auth.plugins.on["permissions"]
+        accounts, caller = self.auth.accounts, Caller()
+        ways = (
+            lambda one: accounts.delete(one, caller),
+            lambda one: accounts.disable(one, caller),
+            lambda one: permissions.revoke(one, "picoauth:admin", caller),
+        )
+        return await self.counted(
+            ways[n % len(ways)](user_ids[n % len(user_ids)]) for n in range(times)
+        )
+
+    async def close(self, username: str) -> str:
+        """Close an account, to be deleted after the time of the settings; answers the id."""
+        user = await self.auth.users.find("username", username)
+        assert user is not None
+        await self.auth.accounts.close(user.id, Caller())
+        return user.id
+
+    async def sweep(self) -> dict[str, int]:
+        """Delete what is due, as the job does; how many accounts this process deleted."""
+        self.events.clear()
+        await self.auth.accounts.leaving.sweep()
+        return {"deleted": (await self.told()).get("UserDeleted", 0)}
+
+    async def reopen(self, user_ids: list[str]) -> dict[str, int]:
+        async def one(user_id: str) -> str:
+            await self.auth.accounts.reopen(user_id, Caller())
+            return "restored"
+
+        return await self.counted(map(one, user_ids))
+
+    async def rename(self, user_id: str, prefix: str, times: int) -> dict[str, int]:
+        async def one(number: int) -> str:
+            changes = {"username": f"{prefix}{number}"}
+            await self.auth.accounts.change(user_id, changes, Caller(), limited=True)
+            return "renamed"
+
+        return await self.counted(map(one, range(times)))
 
     async def issue(self) -> str:
         secret, statement = self.auth.tickets.issue("flow", {}, expires_at=self.auth.now() + 300)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from picoauth import Embedded, Statement
+from picoauth import Database, Embedded, Statement
 from picoauth.migrations import LEDGER, migrate
 from picoauth.schema import KERNEL
 
@@ -17,10 +17,15 @@ DEADLINE = 20
 """Seconds after which a test gives up on something that must happen."""
 
 
+def engine(path: Path) -> Database:
+    """What tests ask that have no server; tests/elsewhere.py puts another one in its place."""
+    return Embedded(path, patience=0.05)
+
+
 @asynccontextmanager
-async def kernel_tables(folder: Path) -> AsyncIterator[Embedded]:
+async def kernel_tables(folder: Path) -> AsyncIterator[Database]:
     """A new database in a folder, with two users."""
-    database = Embedded(folder / "test.db", patience=0.05)
+    database = engine(folder / "test.db")
     await database.write(LEDGER)
     await migrate(database, "picoauth", KERNEL, 0)
     making = "insert into users (id, name, created_at, epoch) values (?, '', 0, 0)"

@@ -26,7 +26,7 @@ from picoauth import (
     hookimpl,
     problems,
 )
-from picoauth.testing import Ceremony, Server, Someone, serving
+from picoauth.testing import Server, Someone, serving
 from picoauth.testing.contracts import AccessContract
 from picoauth.testing.contracts.access import (
     EDGE,
@@ -49,11 +49,6 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return PLUGINS
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES
 
 
 class TestAccess(AccessContract):

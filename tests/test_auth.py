@@ -22,11 +22,12 @@ from picoauth import (
     Plugin,
     Session,
     Statement,
+    Unavailable,
     User,
     hookimpl,
     parse,
 )
-from picoauth.embedded import Embedded
+from picoauth.database import values_of
 from picoauth.keyring import Keyring
 from picoauth.testing import Clock, Server, offer, serving
 from tests.accounts import KINDS, SETTINGS, accounts, login, user_id
@@ -34,6 +35,7 @@ from tests.factors import PIN, code_of, join, step
 from tests.storage import exactly, until
 
 Kind = type[Plugin[Any]]
+FACTORS = values_of("enrolments", "factor")
 
 
 def auth(folder: Path, settings: str = 'plugins = ["pin"]', **kinds: Kind) -> Auth:
@@ -202,8 +204,7 @@ async def test_started_closes_the_database(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         async with found.started():
             _ = 1 / 0
-    assert isinstance(found.database, Embedded)
-    assert found.database.closed
+    assert await closed(found)
     async with made(tmp_path, 'plugins = ["pin"]') as other:
         await other.migrate()
         await other.database.write(Statement("update migrations set hash = 'x'"))
@@ -211,8 +212,15 @@ async def test_started_closes_the_database(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^Migration 1 of picoauth is not the one"):
         async with found.started():
             raise AssertionError
-    assert isinstance(found.database, Embedded)
-    assert found.database.closed
+    assert await closed(found)
+
+
+async def closed(auth: Auth) -> bool:
+    """Whether nothing can be read any more."""
+    try:
+        return not await auth.database.read("select number from migrations")
+    except Unavailable:
+        return True
 
 
 async def test_migrate_says_what_was_applied(tmp_path: Path) -> None:
@@ -387,3 +395,29 @@ async def test_order_is_the_operators(tmp_path: Path) -> None:
     async with made(tmp_path, 'plugins = ["zebra", "pin", "ape", "key", "gnu"]', **kinds) as found:
         assert ["zebra", "ape", "gnu"] == list(found.events.listeners)
         assert ["pin", "key"] == list(found.factors)
+
+
+async def test_start_asks_for_each_factor_once(tmp_path: Path) -> None:
+    """However many users there are."""
+    async with accounts(tmp_path) as server:
+        assert [("pin",)] == await enrolled(server)
+        ann = await user_id(server)
+        for name in ("code", "key", "key"):
+            enrolment = server.auth.users.enrolment(ann, name)
+            await server.auth.database.write(server.auth.users.enrolling(enrolment))
+        assert [("code",), ("key",), ("pin",)] == await enrolled(server)
+        await server.auth.database.write(Statement("delete from enrolments"))
+        assert [] == await enrolled(server)
+
+
+@pytest.mark.embedded
+async def test_plan_of_a_start(tmp_path: Path) -> None:
+    """Each factor is one look into an index."""
+    async with accounts(tmp_path) as server:
+        plan = await server.auth.database.read(f"explain query plan {FACTORS}")
+    assert [] == [step for *_, step in plan if step in ("SCAN t", "SCAN enrolments")]
+    assert 2 == sum("USING COVERING INDEX enrolments_who" in step for *_, step in plan)
+
+
+async def enrolled(server: Server) -> Sequence[Any]:
+    return await server.auth.database.read(FACTORS)

@@ -100,6 +100,19 @@ def test_figures_add_up() -> None:
     assert [Figure("/a", 401, 1, 0.5), Figure("/b", 200, 2, 0.75)] == figures.all()
 
 
+def test_figures_within_spans() -> None:
+    """How many took at most so long: a bound is inside, and each span has those before."""
+    figures = Figures()
+    for seconds in (0.0, 0.001, 0.0011, 0.25, 7.0):
+        figures.add("/a", 200, seconds)
+    [figure] = figures.all()
+    within = dict(figure.within)
+    assert (5, 2, 3, 3, 4, 4) == (
+        figure.count,
+        *(within[bound] for bound in (0.001, 0.0025, 0.1, 0.25, 5.0)),
+    )
+
+
 async def test_figures_of_a_server(server: Server) -> None:
     """Every answer is counted under its route; what is no route counts as `other`."""
     await server.register()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -20,11 +20,13 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from picoauth import parse
+from picoauth import Auth, Caller, Statement, Unavailable, load, parse
 from picoauth.banner import banner
 from picoauth.cli import cli, main
+from picoauth.failures import joined
 from picoauth.keymaterial import generate
-from picoauth.testing import Server
+from picoauth.testing import Server, serving
+from tests import storage
 from tests.distributions import Distributions, distributing
 from tests.firstparty import INSTALLED, LISTED
 from tests.plugs import TELL
@@ -94,7 +96,11 @@ def commands(text: str) -> list[str]:
     return re.findall(r"^  (\w+) ", text.partition("Commands:\n")[2], re.MULTILINE)
 
 
-OWN = ["init", "serve", "plugins", "migrate", "users", "keys", "mail", "doctor"]
+OWN = [
+    *("init", "serve", "plugins", "migrate"),
+    *("users", "sessions", "keys", "secret", "mail", "doctor"),
+    *("backup", "restore", "upgrade", "completion", "stress"),
+]
 
 
 def test_help_without_settings(folder: Path) -> None:
@@ -378,7 +384,7 @@ def test_plugins(settings: Path, distributions: Distributions) -> None:
         "  routes:  GET /quick, GET /shelf/{id}\n"
         "  tables:  shelf, shelf_books\n"
         "password  picoauth-password 0.1.0\n"
-        "  hooks:   checks, commands, factors, lifespan, migrations, routes\n"
+        "  hooks:   checks, commands, export, factors, imports, lifespan, migrations, routes\n"
         "  factors: password\n"
         "  routes:  POST /auth/register, PUT /auth/password\n"
         "  tables:  password\n"
@@ -437,7 +443,8 @@ def test_migrate(settings: Path, distributions: Distributions) -> None:
 # Users.
 
 
-def test_users(settings: Path) -> None:
+@pytest.mark.usefixtures("settings")
+def test_users() -> None:
     """A user is made, shown, disabled, enabled and deleted."""
     made = done("users", "create", "Ann", "--name", "Ann A.")
     [identity] = re.findall(r"^Made Ann, id (\w+)\.\n", made)
@@ -453,6 +460,8 @@ def test_users(settings: Path) -> None:
         "disabled_at:   -\n"
         "epoch:         0\n"
         "last_login_at: -\n"
+        "closed_at:     -\n"
+        "delete_at:     -\n"
         "identifiers:   username Ann\n"
         "factors:       -\n"
         "sessions:      0\n"
@@ -466,7 +475,6 @@ def test_users(settings: Path) -> None:
     assert "ann is deleted.\n" == done("users", "delete", "ann", "--yes")
     assert [] == lines("users", "list", "--json")
     assert "picoauth: This user name is taken.\n" == refused("users", "create", "ann", code=1)
-    assert (settings.parent / "picoauth.db").exists()
 
 
 @pytest.mark.usefixtures("settings")
@@ -483,6 +491,8 @@ def test_users_for_programs() -> None:
         "disabled_at": None,
         "epoch": 0,
         "last_login_at": None,
+        "closed_at": None,
+        "delete_at": None,
         "identifiers": [{"kind": "username", "value": "ann", "display": "ann", "verified": True}],
         "factors": [],
         "sessions": 0,
@@ -496,10 +506,10 @@ def test_table_of_users() -> None:
     done("users", "create", "bob", "--name", "B\x1b[2J\nb")
     first, *others = done("users", "list").splitlines()
     ids = {user["username"]: user["id"] for user in lines("users", "list", "--json")}
-    rest = "username  name         created_at         last_login_at  disabled_at"
+    rest = "username  name         created_at         last_login_at  disabled_at  delete_at"
     assert f"{'id':{len(ids['ann'])}}  {rest}" == first
     ann, bob = sorted(others, key=lambda line: line.split()[1])
-    when = "[-0-9]+ [:0-9]+Z  -              -"
+    when = "[-0-9]+ [:0-9]+Z  -              -            -"
     assert re.fullmatch(rf"{ids['ann']}  ann       ann          {when}", ann)
     assert re.fullmatch(rf"{ids['bob']}  bob       B\\x1b\[2J\\nb  {when}", bob)
 
@@ -511,17 +521,91 @@ def test_pages_of_users() -> None:
         done("users", "create", name)
     result = picoauth("users", "list", "--limit", "2", "--json")
     first = [json.loads(line)["id"] for line in result.stdout.splitlines()]
-    assert f"There are more: picoauth users list --after {first[-1]}\n" == result.stderr
-    rest = [user["id"] for user in lines("users", "list", "--after", first[-1], "--json")]
+    [cursor] = re.findall(
+        r"^There are more: picoauth users list --limit 2 --after (\S+)\n$", result.stderr
+    )
+    rest = [user["id"] for user in lines("users", "list", "--after", cursor, "--json")]
     assert ([2, 1], 3) == ([len(first), len(rest)], len({*first, *rest}))
+    assert "picoauth: This is no cursor of this list.\n" == refused(
+        "users", "list", "--after", first[-1], code=1
+    )
+
+
+@pytest.mark.usefixtures("settings")
+def test_search_of_users() -> None:
+    """By the beginning of an identifier, or all of it, in any spelling."""
+
+    def names(*arguments: str) -> list[str]:
+        return sorted(u["username"] for u in lines("users", "list", *arguments, "--json"))
+
+    for name in ("Ann", "annette", "bob"):
+        done("users", "create", name)
+    done("users", "disable", "bob")
+    assert ["Ann", "annette"] == names("ANN")
+    assert ["Ann"] == names("ANN", "--exact", "--kind", "username")
+    assert [] == names("ann", "--kind", "email")
+    assert [] == names("a%")
+    assert ["bob"] == names("--disabled")
+    assert ["Ann", "annette"] == names("--enabled")
+    assert [] == names("--factor", "totp")
+    assert ["Ann", "annette", "bob"] == names("--made-from", "2020-01-01")
+    assert [] == names("--made-before", "2020-01-01")
+    typed = ("ann", "--enabled", "--made-from", "2020-01-01", "--limit", "1")
+    sentence = r"There are more: picoauth users list ann --enabled --made-from 2020-01-01 --limit 1 --after \S+\n"
+    assert re.fullmatch(sentence, picoauth("users", "list", *typed).stderr)
+    for wrong in (("", "--json"), ("--kind", "email"), ("--exact",)):
+        usage = refused("users", "list", *wrong)
+        assert "--kind and --exact go with SEARCH, which is not empty." in usage
+
+
+@pytest.mark.usefixtures("settings")
+def test_factors_of_a_user() -> None:
+    """They are shown, and an operator takes one whose device is lost."""
+    done("users", "create", "ann")
+    picoauth("password", "set", "ann", "--password", "correct horse battery staple")
+    [password] = lines("users", "factors", "list", "ann", "--json")
+    assert ("password", True) == (password["factor"], password["confirmed"])
+    assert "password" in done("users", "factors", "list", "ann")
+    sentence = (
+        "picoauth: ann has 0 factors 'totp': `picoauth users factors list ann` shows the ids.\n"
+    )
+    assert sentence == refused("users", "factors", "remove", "ann", "totp", "--yes")
+    assert (f"ann has no longer password {password['id']}, and is logged out.\n") == done(
+        "users", "factors", "remove", "ann", password["id"], "--yes"
+    )
+    assert [] == lines("users", "factors", "list", "ann", "--json")
+
+
+def test_restore(settings: Path) -> None:
+    """A closed account is shown with the time of its deletion, and restored once."""
+    settings.write_text('plugins = ["password"]\n[account]\ndeletion_grace = "7d"', "utf-8")
+    done("users", "create", "ann")
+
+    async def close() -> None:
+        auth = Auth(load(settings))
+        async with auth.started():
+            user = await auth.users.find("username", "ann")
+            assert user is not None
+            await auth.accounts.close(user.id, Caller())
+
+    asyncio.run(close())
+    shown = json.loads(done("users", "show", "ann", "--json"))
+    assert 7 * 86400 == shown["delete_at"] - shown["closed_at"]
+    assert "ann is restored.\n" == done("users", "restore", "ann")
+    shown = json.loads(done("users", "show", "ann", "--json"))
+    assert (None, None) == (shown["delete_at"], shown["closed_at"])
+    sentence = "picoauth: This account is not closed.\n"
+    assert sentence == refused("users", "restore", "ann", code=1)
 
 
 @pytest.mark.usefixtures("settings")
 def test_no_such_user() -> None:
     """Whoever is not there is told, whatever is to be done."""
     sentence = "picoauth: There is no user 'bob': `picoauth users list` shows all.\n"
-    for verb in (["show"], ["disable"], ["enable"], ["delete", "--yes"]):
+    shown = (["show"], ["disable"], ["enable"], ["restore"], ["delete", "--yes"])
+    for verb in (*shown, ["factors", "list"]):
         assert sentence == refused("users", *verb, "bob")
+    assert sentence == refused("users", "factors", "remove", "--yes", "bob", "totp")
 
 
 @pytest.mark.usefixtures("settings")
@@ -535,17 +619,18 @@ def test_show_all_that_a_user_has(settings: Path) -> None:
     """Identifiers and factors are shown with their state; a verified address finds a user."""
     done("users", "create", "ann")
     [user] = lines("users", "list", "--json")
-    connection = sqlite3.connect(settings.parent / "picoauth.db")
-    with connection:
-        for value, at in (("a@example.com", 1), ("b@example.com", None)):
-            row = (user["id"], "email", value, value, at)
-            connection.execute("insert into identifiers values (?, ?, ?, ?, ?)", row)
-        for number, at in ((1, 1), (2, None)):
-            connection.execute(
-                "insert into enrolments (id, user_id, factor, confirmed_at) values (?, ?, ?, ?)",
-                (str(number), user["id"], "password", at),
-            )
-    connection.close()
+    named = "insert into identifiers values (?, 'email', ?, ?, ?)"
+    enrolled = (
+        "insert into enrolments (id, user_id, factor, confirmed_at) values (?, ?, 'password', ?)"
+    )
+    written(
+        settings.parent,
+        *(
+            Statement(named, (user["id"], value, value, at))
+            for value, at in (("a@example.com", 1), ("b@example.com", None))
+        ),
+        *(Statement(enrolled, (str(n), user["id"], at)) for n, at in ((1, 1), (2, None))),
+    )
     shown = done("users", "show", "a@example.com")
     assert (
         "identifiers:   email a@example.com, email b@example.com (unverified), username ann\n"
@@ -553,6 +638,17 @@ def test_show_all_that_a_user_has(settings: Path) -> None:
     )
     assert "factors:       password, password (unconfirmed)\n" in shown
     assert "There is no user" in refused("users", "show", "b@example.com")
+
+
+def written(folder: Path, *statements: Statement) -> None:
+    """Write into the database of a folder."""
+
+    async def write() -> None:
+        database = storage.engine(folder / "picoauth.db")
+        await database.write(*statements)
+        await database.close()
+
+    asyncio.run(write())
 
 
 @pytest.mark.usefixtures("settings")
@@ -564,6 +660,18 @@ def test_delete_asks(typed: str, code: int, left: int) -> None:
     assert code == result.exit_code
     assert result.stdout.startswith("Delete ann for good, with everything known? [y/N]: ")
     assert left == len(lines("users", "list", "--json"))
+
+
+@pytest.mark.usefixtures("settings")
+def test_removing_a_factor_asks() -> None:
+    """No answer is a no."""
+    done("users", "create", "ann")
+    picoauth("password", "set", "ann", "--password", "correct horse battery staple")
+    for typed, code, left in (("n\n", 1, 1), ("y\n", 0, 0)):
+        result = picoauth("users", "factors", "remove", "ann", "password", given=typed)
+        assert code == result.exit_code
+        assert result.stdout.startswith("Remove password of ann? [y/N]: ")
+        assert left == len(lines("users", "factors", "list", "ann", "--json"))
 
 
 def test_no_hint_where_there_are_no_passwords(settings: Path, distributions: Distributions) -> None:
@@ -610,6 +718,7 @@ def test_settings_that_are_no_toml(settings: Path) -> None:
     )
 
 
+@pytest.mark.embedded
 def test_database_without_a_folder(settings: Path) -> None:
     """The folder is for the operator to make."""
     settings.write_text('plugins = ["password"]\ndatabase = "none/x.db"', encoding="utf-8")
@@ -619,6 +728,7 @@ def test_database_without_a_folder(settings: Path) -> None:
     ) == refused("users", "list")
 
 
+@pytest.mark.embedded
 def test_database_that_is_none(settings: Path) -> None:
     """A folder or another file in the place of the database."""
     done("users", "list")
@@ -636,6 +746,7 @@ def test_database_that_is_none(settings: Path) -> None:
     ) == refused("users", "list")
 
 
+@pytest.mark.embedded
 def test_secret_that_is_missing(settings: Path) -> None:
     """A database whose secret is gone is not given a new one."""
     done("users", "list")
@@ -702,9 +813,11 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 @pytest.mark.usefixtures("settings")
 def test_the_console_script() -> None:
     """The installed command does the same."""
-    assert (0, "id  username  name  created_at  last_login_at  disabled_at\n", "") == ended(
-        start("users", "list")
-    )
+    assert (
+        0,
+        "id  username  name  created_at  last_login_at  disabled_at  delete_at\n",
+        "",
+    ) == ended(start("users", "list"))
     missing = "picoauth: There is no user 'bob': `picoauth users list` shows all.\n"
     assert (2, "", missing) == ended(start("users", "show", "bob"))
 
@@ -720,6 +833,7 @@ def test_main(settings: Path, capsys: pytest.CaptureFixture[str]) -> None:
 UNWRITTEN = "picoauth: The output cannot be written: No space left on device.\n"
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("arguments", [["--help"], ["users", "list"], ["password", "set", "ann"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_full_device(settings: Path, arguments: Sequence[str], unbuffered: str) -> None:
@@ -807,6 +921,7 @@ def short() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.embedded
 def test_users_while_the_server_runs(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Users are made and disabled on the file that a server has open, and the server knows."""
     monkeypatch.chdir(short)
@@ -939,3 +1054,255 @@ def test_keys_servers() -> None:
     assert (["name", "created_at"], "media") == (header.split(), row.split()[0])
     assert "The key of media is removed.\n" == done("keys", "servers", "remove", "media")
     assert [] == lines("keys", "servers", "list", "--json")
+
+
+BAD_FILE = """\
+{"username": "ann"}
+{"username": "b b"}
+"""
+GOOD_FILE = """\
+{"username": "ann", "password_hash": "$2b$04$usesomesillystringforeSZ3saLXGnQtLrpxgqydzBYMhY/4iDpG"}
+{"username": "bob", "email": "bob@example.com", "email_verified": true}
+"""
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import() -> None:
+    """A file is imported once, and its users are those that an export has."""
+    Path("users.jsonl").write_text(GOOD_FILE)
+    assert "2 users would be made, 0 there already.\n" == done(
+        "users", "import", "--check", "users.jsonl"
+    )
+    assert "2 users made, 0 there already.\n" == done("users", "import", "users.jsonl")
+    assert "0 users made, 2 there already.\n" == done("users", "import", "-", given=GOOD_FILE)
+    report = {"lines": 2, "made": 0, "there": 2, "refusals": 0, "refused": [], "written": True}
+    assert [report] == lines("users", "import", "users.jsonl", "--json")
+    assert ["ann", "bob"] == sorted(one["username"] for one in lines("users", "export"))
+    assert "Wrote 2 users to out.jsonl.\n" == done("users", "export", "--secrets", "out.jsonl")
+    assert 0o600 == Path("out.jsonl").stat().st_mode & 0o777
+    assert 1 == Path("out.jsonl").read_text().count("$2b$04$")
+    assert "picoauth: out.jsonl exists already: name another, or move it away.\n" == refused(
+        "users", "export", "out.jsonl"
+    )
+    assert "picoauth: no/out.jsonl cannot be written: No such file or directory.\n" == refused(
+        "users", "export", "no/out.jsonl"
+    )
+    [shown] = [one for one in lines("users", "list", "--json") if one["username"] == "ann"]
+    assert "ann" == shown["name"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_refuses() -> None:
+    """One bad line keeps all from being made; a taken name does not."""
+    Path("users.jsonl").write_text(BAD_FILE)
+    said = (
+        "picoauth: line 2: its username is no valid username.\n"
+        "picoauth: Nothing was imported: mend the file, and do it again.\n"
+    )
+    assert said == refused("users", "import", "users.jsonl")
+    assert [] == lines("users", "list", "--json")
+    done("users", "create", "bob")
+    Path("users.jsonl").write_text(GOOD_FILE)
+    result = picoauth("users", "import", "users.jsonl", "--json")
+    assert 1 == result.exit_code
+    assert (
+        "picoauth: line 2: its username is that of another user.\n"
+        "picoauth: These lines make no user; the others are not held up by them.\n"
+    ) == result.stderr
+    problem = {"line": 2, "problem": "its username is that of another user"}
+    report = json.loads(result.stdout)
+    assert (1, [problem], True) == (report["made"], report["refused"], report["written"])
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_tells_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Very many refusals are counted."""
+    monkeypatch.setattr("picoauth.importing.TOLD", 1)
+    said = picoauth("users", "import", "-", given="{\n{\n{\n").stderr
+    assert "picoauth: line 1: it is not JSON.\npicoauth: and 2 lines more.\n" in said
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_of_no_file() -> None:
+    """A file that cannot be read is named."""
+    said = "picoauth: no.jsonl cannot be read: No such file or directory.\n"
+    assert said == refused("users", "import", "no.jsonl")
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_of_a_pipe() -> None:
+    """What cannot be read twice is copied first."""
+    os.mkfifo("pipe")
+    writer = subprocess.Popen(["sh", "-c", "cat > pipe"], stdin=subprocess.PIPE, text=True)
+    assert writer.stdin is not None
+    writer.stdin.write(GOOD_FILE)
+    writer.stdin.close()
+    assert "2 users made, 0 there already.\n" == done("users", "import", "pipe")
+    assert 0 == writer.wait(DEADLINE)
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_sample() -> None:
+    """A sample's password is tried before anything is written."""
+    Path("users.jsonl").write_text(GOOD_FILE)
+    command = ("users", "import", "users.jsonl", "--sample")
+    result = picoauth(*command, "ann", given="wrong\n")
+    said = (
+        "picoauth: The password does not fit line 1: nothing was imported. See that the hash and "
+        "its parameters are those of the system it comes from.\n"
+    )
+    assert (1, said) == (result.exit_code, result.stderr)
+    assert (
+        "picoauth: No line has the user 'carl': name one for --sample who is there.\n"
+        == refused(*command, "carl")
+    )
+    assert (
+        "picoauth: Line 2 has nothing that a password could fit: name another for --sample.\n"
+        == refused(*command, "bob@example.com")
+    )
+    assert [] == lines("users", "list", "--json")
+    given = "rasmuslerdorf\n"
+    assert "2 users made, 0 there already.\n" == done(*command, "ann", given=given)
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_import_sample_of_the_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file comes in there, the password is asked for at the terminal."""
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "rasmuslerdorf")
+    said = done("users", "import", "-", "--sample", "ann", given=GOOD_FILE)
+    assert "2 users made, 0 there already.\n" == said
+
+
+@pytest.mark.usefixtures("settings")
+def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who watches at a terminal sees how far it is."""
+    Path("users.jsonl").write_text(GOOD_FILE)
+    monkeypatch.setattr("picoauth.transfer_cli.watched", lambda: True)
+    monkeypatch.setattr("click._termui_impl.isatty", lambda _: True)
+    assert "Making users" in picoauth("users", "import", "users.jsonl").stderr
+    assert "Writing" in picoauth("users", "export", "out.jsonl").stderr
+    assert "" == picoauth("users", "import", "users.jsonl", "--json").stderr
+
+
+@pytest.mark.usefixtures("settings")
+def test_export_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not whole is taken away."""
+    done("users", "create", "ann")
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the database is away")
+        yield
+
+    monkeypatch.setattr("picoauth.transfer_cli.exported", failing)
+    assert "picoauth: Nothing was done" in refused("users", "export", "out.jsonl", code=1)
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_set() -> None:
+    """All that is known of a user can be changed, by who runs the server."""
+    done("users", "create", "ann", "--email", "ann@example.com")
+    done("users", "create", "bob")
+    assert "ann is changed.\n" == done("users", "set", "ann", "--name", "Ann", "--locale", "de")
+    assert "ann is changed.\n" == done("users", "set", "ann", "--email", "a@example.com")
+    done("users", "set", "ann", "--email", "A@example.com")
+    done("users", "set", "bob", "--email", "bob@example.com")
+    assert "ann is changed.\n" == done("users", "set", "ann", "--username", "anna")
+    [shown] = lines("users", "show", "anna", "--json")
+    assert ("Ann", "de") == (shown["name"], shown["locale"])
+    assert [("email", "a@example.com", True), ("username", "anna", True)] == [
+        (one["kind"], one["value"], one["verified"]) for one in shown["identifiers"]
+    ]
+    said = "picoauth: Say what to change: --username, --name, --locale or --email.\n"
+    assert said == refused("users", "set", "anna")
+    refused("users", "set", "anna", "--email", "bob@example.com", code=1)
+    [shown] = lines("users", "show", "a@example.com", "--json")
+    assert "anna" in json.dumps(shown)
+
+
+def test_sessions(settings: Path) -> None:
+    """A user's sessions are shown and ended, one or all."""
+
+    async def log_in() -> None:
+        async with serving(settings.parent, 'plugins = ["password"]') as server:
+            await server.register()
+            for _ in range(3):
+                await server.login()
+
+    asyncio.run(log_in())
+    found = lines("sessions", "list", "ann", "--json")
+    assert 3 == len(found)
+    assert found[0]["id"] in done("sessions", "list", "ann")
+    assert "ann is logged out of that session.\n" == done("sessions", "end", "ann", found[0]["id"])
+    refused("sessions", "end", "ann", found[0]["id"], code=1)
+    assert 2 == len(lines("sessions", "list", "ann", "--json"))
+    for wrong in ((), (found[1]["id"], "--all")):
+        said = "picoauth: Name a session, or all of them by --all.\n"
+        assert said == refused("sessions", "end", "ann", *wrong)
+    assert "ann is logged out.\n" == done("sessions", "end", "ann", "--all")
+    assert [] == lines("sessions", "list", "ann", "--json")
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ('write it in lower case, "a"', 'It is odd: write it in lower case, "a".'),
+        ("Take another one.", "It is odd. Take another one."),
+        (None, "It is odd."),
+    ],
+)
+def test_detail_of_a_refusal(detail: str | None, said: str) -> None:
+    """A clause goes on with the sentence, and a sentence stands behind it."""
+    assert said == joined("It is odd.", detail)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """Each shell gets a script, which asks by a variable."""
+    script = done("completion", shell)
+    assert f"_PICOAUTH_COMPLETE={shell}_complete" in script
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell is told that could follow."""
+    environment = {
+        "_PICOAUTH_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(("picoauth", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    result = CliRunner().invoke(cli, [], env=environment, prog_name="picoauth")
+    assert (0, "") == (result.exit_code, result.stderr), result.stderr
+    return [line.partition(",")[2] for line in result.stdout.splitlines() if line]
+
+
+@pytest.mark.embedded
+@pytest.mark.usefixtures("settings")
+def test_completing() -> None:
+    """Commands, plugins' commands and user names are completed; nothing is made for it."""
+    assert ["password", "plugins"] == sorted(completed("p"))
+    assert ["export"] == completed("users", "ex")
+    assert [] == completed("users", "show", "a")
+    assert not Path("picoauth.db").exists()
+    for name in ("Ann", "anna", "bob"):
+        done("users", "create", name)
+    assert ["set"] == completed("password", "s")
+    assert ["Ann", "anna"] == completed("users", "show", "a")
+    assert ["bob"] == completed("sessions", "list", "B")
+
+
+def test_completing_what_is_broken(settings: Path) -> None:
+    """Broken settings and plugins complete nothing, and say nothing."""
+    settings.write_text('plugins = ["nonsense"]')
+    assert [] == completed("nonsense", "x")
+    assert [] == completed("users", "show", "x")
+    settings.write_text('plugins = ["password"]\nnonsense = 1')
+    assert ["serve", "sessions", "secret", "stress"] == completed("password", "s")
+
+
+@pytest.mark.usefixtures("settings")
+def test_users_of_several_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are read at a time, all of them are shown."""
+    monkeypatch.setattr("picoauth.directory_cli.AT_ONCE", 1)
+    for name in ("ann", "bob", "cem"):
+        done("users", "create", name)
+    assert ["ann", "bob", "cem"] == sorted(u["username"] for u in lines("users", "list", "--json"))

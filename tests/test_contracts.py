@@ -24,7 +24,6 @@ from picoauth import (
     hookimpl,
 )
 from picoauth.sqlsessions import SqlSessions
-from picoauth.testing import Ceremony
 from picoauth.testing.contracts import (
     DatabaseContract,
     FactorContract,
@@ -32,7 +31,7 @@ from picoauth.testing.contracts import (
     SessionStoreContract,
 )
 from picoauth.throttle import AccountLimiter
-from tests.factors import ALL, CEREMONIES, PLUGINS, KeyFactor, KeyPlugin
+from tests.factors import ALL, PLUGINS, KeyFactor, KeyPlugin
 from tests.keepers import Shelf
 
 
@@ -62,11 +61,6 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return {**PLUGINS, "key": HeldKeyPlugin}
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES
 
 
 class TestEmbedded(DatabaseContract):

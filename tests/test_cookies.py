@@ -96,6 +96,7 @@ async def test_no_tokens_beside_a_cookie(browser: Browser) -> None:
     assert "token" not in answer.text
 
 
+@pytest.mark.embedded
 async def test_only_a_digest_is_stored(browser: Browser, tmp_path: Path) -> None:
     """The database holds nothing that would log anybody in (S-2)."""
     secret = str(browser.cookie).partition(".")[2]
@@ -559,6 +560,28 @@ async def test_oldest_session_makes_room(tmp_path: Path, kind: str) -> None:
         ended = [event.session_id for event in events if isinstance(event, SessionEnded)]
         assert sids[:2] == ended
         assert set(sids[:2]) <= server.auth.revocations.ended.keys()
+
+
+async def test_logins_at_once_leave_one(tmp_path: Path) -> None:
+    """Who has to go is seen in the write that puts a session, so that no two end each other."""
+    async with accounts(tmp_path, SETTINGS + "[logins]\nsessions = 1") as server:
+        browsers = [Browser(server) for _ in range(10)]
+        await asyncio.gather(*(browser.login() for browser in browsers))
+        assert 1 == len(await server.auth.sessions.list(await user_id(server)))
+        assert 1 == [await browser.who() for browser in browsers].count(OK)
+
+
+async def test_room_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The login stands, and the next one ends all that are too many."""
+    async with accounts(tmp_path, SETTINGS + "[logins]\nsessions = 1") as server:
+        first, second, third = (Browser(server) for _ in range(3))
+        await first.login()
+        with monkeypatch.context() as patch:
+            patch.setattr(server.auth.sessions, "end", None)
+            await second.login()
+        assert [OK, OK] == [await each.who() for each in (first, second)]
+        await third.login()
+        assert [ENDED, ENDED, OK] == [await each.who() for each in (first, second, third)]
 
 
 async def test_used_sessions_stay(tmp_path: Path) -> None:

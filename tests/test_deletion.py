@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from picoauth import Caller, Statement, identifier
+from picoauth import Auth, Caller, Statement, identifier, parse
 from picoauth.testing import Server
 from picoauth.upkeep import cleaning
 from tests.accounts import SETTINGS, accounts, login, user_id
 from tests.factors import PIN, begin, code_of, join, step
+from tests.firstparty import LISTED
+from tests.traces import holders, tables
 
 AGENT = "the agent of ann"
 
@@ -58,22 +61,6 @@ def token_of(tokens: dict[str, Any]) -> str:
     return found
 
 
-async def tables(server: Server) -> list[str]:
-    sql = "select name from sqlite_master where type = 'table' order by name"
-    return [name for (name,) in await server.auth.database.read(sql)]
-
-
-async def holders(server: Server, *texts: str) -> set[str]:
-    """The tables of which some row has some of these texts anywhere."""
-    found = set()
-    for table in await tables(server):
-        for row in await server.auth.database.read(f"select * from {table}"):
-            values = [v.decode("latin-1") if isinstance(v, bytes) else str(v) for v in row]
-            if any(text in value for text in texts for value in values):
-                found.add(table)
-    return found
-
-
 async def test_no_table_holds_the_user(server: Server) -> None:
     """After a deletion no row anywhere has the user's id, names or address."""
     ann = await user_id(server, "anna")
@@ -81,6 +68,7 @@ async def test_no_table_holds_the_user(server: Server) -> None:
     expected = {
         "users",
         "identifiers",
+        "renames",
         "enrolments",
         "sessions",
         "tickets",
@@ -117,6 +105,7 @@ async def test_challenge_to_a_name(server: Server) -> None:
     assert set() == await holders(server, ann, bob)
 
 
+@pytest.mark.embedded
 async def test_no_byte_of_the_user_stays_in_the_file(server: Server) -> None:
     """Once the file is packed, nothing of the user is found in its bytes."""
     ann, path = await user_id(server, "anna"), server.folder / "picoauth.db"
@@ -155,8 +144,13 @@ async def test_rows_of_plugins_go_with_their_user(server: Server) -> None:
     ann = await user_id(server, "anna")
     await server.auth.database.write(Statement("delete from users where id = ?", (ann,)))
     assert await holders(server, ann) <= {"throttle", "tickets"}
-    sql = "pragma foreign_key_check"
-    assert [] == await server.auth.database.read(sql)
+
+
+@pytest.mark.embedded
+async def test_no_reference_is_left(server: Server) -> None:
+    """No row refers to one that went with the user."""
+    await server.auth.accounts.delete(await user_id(server, "anna"), Caller())
+    assert [] == await server.auth.database.read("pragma foreign_key_check")
 
 
 async def test_factor_that_is_no_longer_listed(tmp_path: Path) -> None:
@@ -169,3 +163,36 @@ async def test_factor_that_is_no_longer_listed(tmp_path: Path) -> None:
         assert "throttle" in await holders(server, ann)
         await server.auth.accounts.delete(ann, Caller())
         assert set() == await holders(server, ann, "anna")
+
+
+STRANGERS = """
+[privateauth]
+consent_url = "built-in"
+
+[indieauth-login]
+domains = true
+"""
+
+
+@pytest.mark.embedded
+async def test_rows_that_go_along_are_found_by_an_index(tmp_path: Path) -> None:
+    """By one that begins with their column: else each deletion would read a whole table."""
+    listed = json.dumps([*LISTED, "privateauth", "indieauth-login"])
+    auth = Auth(parse(f"plugins = {listed}\n{STRANGERS}", tmp_path))
+    await auth.migrate()
+    await auth.database.close()
+    with closing(sqlite3.connect(tmp_path / "picoauth.db")) as database:
+        tables = database.execute("select name from sqlite_master where type = 'table'").fetchall()
+        children = {
+            (table, key[3])
+            for (table,) in tables
+            for key in database.execute(f"pragma foreign_key_list({table})")
+        }
+        ways = {
+            (table, column): database.execute(
+                f"explain query plan select 1 from {table} where {column} = ?", ("",)
+            ).fetchone()[3]
+            for table, column in children
+        }
+    assert {("password", "enrolment_id"), ("totp", "user_id")} <= children
+    assert [] == [child for child, way in ways.items() if not way.startswith("SEARCH")]

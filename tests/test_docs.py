@@ -20,14 +20,14 @@ from picoauth.testing import Clock, contracts, serving
 from picoauth.testing.authenticator import Authenticator
 from picoauth_totp.testing import App
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
+from tests.portable import SIGNATURE
 from tests.wire import short_folder
 
 ALL = [block for page in PAGES for block in blocks(page)]
-SIGNATURE = re.compile(r"(?:async )?def (\w+)(\(.*\) -> .*)\n")
 RUN_ALONE = {"http", "toml"}
 """Languages of examples that need nothing but what is on their page."""
 TERMINAL = {"sh", "json", "text", "python"}
-TYPED = ["five-minutes.md", "run-it.md", "tokens.md"]
+TYPED = ["administration.md", "five-minutes.md", "run-it.md", "tokens.md"]
 """Pages that are one session at a terminal, from the first example to the last."""
 SERVED = {"tokens.md"}
 """Those of them that begin with a running server, and a user who is logged in."""
@@ -41,7 +41,10 @@ def ignored(block: Block) -> bool:
     return block.marked("not run") is not None or block.marked("run by") is not None
 
 
-SETTINGS = {"protect-an-account.md": 'plugins = ["password", "recovery", "totp"]'}
+SETTINGS = {
+    "account.md": 'plugins = ["password"]\n[account]\ndeletion_grace = "7d"',
+    "protect-an-account.md": 'plugins = ["password", "recovery", "totp"]',
+}
 """Of pages that have plugins of their own."""
 
 
@@ -223,7 +226,7 @@ async def test_order_of_the_hooks(tmp_path: Path) -> None:
             await work()
             await server.auth.events.settle()
             assert steps(heading) == seen
-    declared = {"commands", "export", *steps("when the server starts")}
+    declared = {"commands", "export", "imports", *steps("when the server starts")}
     asked = {*steps("At a reg"), *steps("At a login")}
     assert declared | asked == set(specs(Plugin))
 

@@ -10,15 +10,26 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from picoauth import Check, ConfigError, NoSettings, Plugin, Statement, hookimpl, parse
+from picoauth import (
+    Check,
+    ConfigError,
+    NoSettings,
+    Plugin,
+    Secret,
+    Statement,
+    Unavailable,
+    hookimpl,
+    parse,
+)
 from picoauth.auth import Auth
 from picoauth.checks import plain
 from picoauth.clockchecked import synchronised
@@ -148,6 +159,52 @@ async def test_database_that_others_can_read(home: Home, mode: int) -> None:
             f"run `chmod 600 {home.database} {wal}`.",
         )
     } == await home.problems()
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a table of a plugin may have within."""
+
+    key: Secret
+
+
+@dataclass(frozen=True)
+class KeyedSettings:
+    """Secrets, one in another, and what is none."""
+
+    keys: tuple[Secret, ...] = ()
+    doors: Mapping[str, Door] = field(default_factory=dict)
+    label: str = "none"
+
+
+class KeyedPlugin(Plugin[KeyedSettings]):
+    """Has secrets in files."""
+
+
+async def test_secrets_that_others_can_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of plugins, wherever they stand in their tables; one that is not there yet is left out."""
+    monkeypatch.setenv("DOOR", "open")
+    home.found = [*SPEEDY, offer("keyed", KeyedPlugin)]
+    table = """
+        [keyed]
+        keys = [{ file = "one.key" }, { file = "two.key" }, { file = "none.key" }]
+        doors.front = { key = { file = "a door.key" } }
+        doors.back = { key = { env = "DOOR" } }
+    """
+    home.write(plugins='plugins = ["pin", "code", "keyed"]\n', tables=f"{QUIET}{table}")
+    one, two, door = (home.folder / name for name in ("one.key", "two.key", "a door.key"))
+    for path, mode in ((one, 0o604), (two, 0o640), (door, 0o644)):
+        path.touch()
+        path.chmod(mode)
+    assert {
+        "secret-files": danger(
+            f"Every user of this machine can read or change {one} and {door}: run "
+            f"`chmod 600 {one} '{door}'`, and make new ones if that was so for long.",
+        )
+    } == await home.problems()
+    for path in (one, door):
+        path.chmod(0o600)
+    assert {} == await home.problems()
 
 
 async def test_folder_that_others_can_write(home: Home) -> None:
@@ -517,6 +574,37 @@ async def test_database_of_a_plugin(elsewhere: Home) -> None:
     assert {} == await elsewhere.problems()
 
 
+async def test_tables_elsewhere(elsewhere: Home) -> None:
+    """They are asked for their columns, where the engine has no `sqlite_master`."""
+    await elsewhere.start()
+    elsewhere.database = elsewhere.folder / "else.db"
+    elsewhere.execute("alter table pin rename column pin to other", "drop table code")
+    wrong = ", ".join(f"table {name} is missing, or lacks a column" for name in ("code", "pin"))
+    assert {
+        "schema": danger(
+            f"The schema is not the one that the migrations make ({wrong}), and the rules "
+            "that keep users apart are part of it: put a backup back, or undo the change.",
+        )
+    } == await elsewhere.problems()
+
+
+@pytest.mark.parametrize("hidden", ["sqlite_master", "where 1 = 0"])
+async def test_schema_that_cannot_be_looked_at(
+    elsewhere: Home, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    """A database that is away meanwhile is not fine."""
+    await elsewhere.start()
+    read = Elsewhere.read
+
+    async def away(database: Elsewhere, sql: str, *args: Any, **more: Any) -> Any:
+        if hidden in sql:
+            raise Unavailable("it is away")
+        return await read(database, sql, *args, **more)
+
+    monkeypatch.setattr(Elsewhere, "read", away)
+    assert {"schema": danger("The check itself failed: see the log.")} == await elsewhere.problems()
+
+
 async def test_migrations_to_come_elsewhere(
     elsewhere: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -754,7 +842,9 @@ async def test_server_that_runs(home: Home, open_folder: Path) -> None:
 async def test_clock_that_went_back(home: Home) -> None:
     """A clock that is behind what the database holds makes valid what has expired."""
     at = int(time.time()) + DAY
-    home.execute(f"insert into users values ('a', '', null, 0, null, 0, {at - DAY})")
+    home.execute(
+        f"insert into users (id, name, created_at, epoch, last_login_at) values ('a', '', 0, 0, {at - DAY})"
+    )
     assert {} == await home.problems()
     home.execute(f"update users set last_login_at = {at}")
     when = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(at))
@@ -830,7 +920,10 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
         "secrets": advice(
             "`secret` lists an older root secret that signing keys are sealed with (1): "
             "keep it listed until `picoauth keys rotate` has replaced them.",
-        )
+        ),
+        "older-secrets": advice(
+            "On older root secrets hang signing keys (1): keep them in `secret` until nothing does."
+        ),
     } == await home.problems()
     home.execute("delete from signing_keys")
     await home.start()
@@ -845,7 +938,10 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
         "secrets": advice(
             "`secret` lists an older root secret that messages are sealed with (1): "
             "keep it listed until they have left the outbox.",
-        )
+        ),
+        "older-secrets": advice(
+            "On older root secrets hang messages (1): keep them in `secret` until nothing does."
+        ),
     } == await home.problems()
     home.execute("update outbox set sealed = null")
     assert {
@@ -853,7 +949,10 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
             "`secret` lists an older root secret that no signing key is sealed with: where no "
             "other line tells to keep it, remove it once the new one is in use for 1h, after which "
             "no refresh token needs it.",
-        )
+        ),
+        "older-secrets": advice(
+            "Nothing hangs on an older root secret: `picoauth secret forget` drops it when it may."
+        ),
     } == await home.problems()
     home.execute("insert into retired_names values (x'00', 0), (x'01', 0)")
     _, sentence = (await home.problems())["secrets"]
@@ -867,8 +966,7 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
 async def test_factors_that_are_switched_off(home: Home) -> None:
     """Who has enrolled them is counted, if they are confirmed and no plugin offers them."""
     home.execute(
-        "insert into users values ('a', '', null, 0, null, 0, null), "
-        "('b', '', null, 0, null, 0, null)",
+        "insert into users (id, name, created_at, epoch) values ('a', '', 0, 0), ('b', '', 0, 0)",
         "insert into enrolments (id, user_id, factor, confirmed_at) values "
         "('1', 'a', 'totp', 1), ('2', 'a', 'totp', 1), ('3', 'b', 'totp', null), "
         "('4', 'a', 'sms', 1), ('5', 'b', 'sms', 1), ('6', 'b', 'code', 1)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import socket
 import ssl
@@ -14,13 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from picoauth import parse
 from picoauth.cli import cli
 from picoauth.testing import Server
+from tests.certificates import self_signed
 from tests.proxying import Canned, Change, Headers, Proxy, proxying, running
 
 CLIENT = "198.51.100.7"
@@ -273,25 +270,8 @@ def test_proxy_that_asks_for_a_foreign_host(way: Way) -> None:
 @pytest.fixture
 def tls(tmp_path: Path) -> ssl.SSLContext:
     """A certificate for localhost that nobody signed; `cert.pem` has it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path = tmp_path / "cert.pem"
-    path.write_bytes(pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(*self_signed(tmp_path, "localhost"))
     return context
 
 

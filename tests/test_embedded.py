@@ -141,7 +141,10 @@ def seen(path: Path) -> list[int]:
 
 
 async def test_waiting_writes_share_one_commit(gate: tuple[Gate, Embedded], path: Path) -> None:
-    """What comes while the writer is busy is committed together, in the order it came."""
+    """What comes while the writer is busy is committed together, in the order it came.
+
+    Each of them has a savepoint; the one that came alone needs none.
+    """
     held, database = gate
     first = await held.closed_on(database, put(0))
     rest = [asyncio.create_task(database.write(put(n))) for n in range(1, 33)]
@@ -149,7 +152,7 @@ async def test_waiting_writes_share_one_commit(gate: tuple[Gate, Embedded], path
     held.open.set()
     await asyncio.gather(first, *rest)
     assert ["begin immediate", "commit"] * 2 == [s for s in held.ran if s in ("commit", held.at)]
-    assert 33 == held.ran.count("savepoint one")
+    assert 32 == held.ran.count("savepoint one")
     assert [str(put(n).sql) for n in range(33)] == [s for s in held.ran if s.startswith("insert")]
     assert list(range(33)) == seen(path)
 
@@ -188,6 +191,18 @@ async def test_broken_write_stays_alone(gate: tuple[Gate, Embedded], path: Path,
     assert 2 == held.ran.count("commit")
     assert [0, 1, 3] == seen(path)
     assert not database.writer.in_transaction
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_broken_write_alone(database: Embedded, path: Path, kind: str) -> None:
+    """One that breaks and has no neighbours is undone as a whole; the next one is written."""
+    statement, error = BROKEN[kind]
+    await database.write(put(2))
+    with pytest.raises(error):
+        await database.write(put(10), statement, put(11))
+    assert not database.writer.in_transaction
+    await database.write(put(3))
+    assert [2, 3] == seen(path)
 
 
 async def test_full_disk_fails_the_whole_group(path: Path) -> None:
@@ -504,7 +519,13 @@ async def test_tables_check_their_types(database: Embedded, sql: str) -> None:
 async def test_settings_of_connections(database: Embedded) -> None:
     """Every connection is durable, checks references and trusts no schema; readers only read."""
     await database.read("select 1", slow=True)
-    expected = {"synchronous": 2, "foreign_keys": 1, "trusted_schema": 0, "journal_mode": "wal"}
+    expected = {
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+        "secure_delete": 1,
+        "journal_mode": "wal",
+    }
     for connection, more in (
         (database.writer, {"query_only": 0, "busy_timeout": 50}),
         (database.reader, {"query_only": 1, "busy_timeout": 0}),

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum, IntEnum
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +22,16 @@ from picoauth import (
     Addition,
     AuthError,
     Caller,
+    Condition,
     Conflict,
     Event,
     NoSettings,
+    Payload,
     Plugin,
+    Problem,
+    Proof,
     Session,
+    Situation,
     Statement,
     UserChanged,
     UserDeleted,
@@ -30,7 +39,10 @@ from picoauth import (
     UserRegistered,
     hookimpl,
     identifier,
+    said,
 )
+from picoauth.backups import void
+from picoauth.callers import untold
 from picoauth.delivery import line
 from picoauth.keyring import Keyring
 from picoauth.testing import Server
@@ -94,6 +106,7 @@ async def registered(server: Server) -> dict[str, Any]:
     return {
         "user_id": user.id,
         "factors": ("pin",),
+        "imported": False,
         "identifiers": await server.auth.users.identifiers(user.id),
         "locale": None,
     }
@@ -137,6 +150,20 @@ async def taken_away(server: Server) -> dict[str, Any]:
 async def disabled(server: Server) -> dict[str, Any]:
     ann = await user_id(server)
     await server.auth.accounts.disable(ann, CALLER)
+    return {"user_id": ann}
+
+
+async def closed(server: Server) -> dict[str, Any]:
+    grace = replace(server.auth.config.account, deletion_grace=3600)  # or a job deletes her
+    server.auth.config = replace(server.auth.config, account=grace)
+    ann = await user_id(server)
+    await server.auth.accounts.close(ann, CALLER)
+    return {"user_id": ann, "delete_at": server.auth.now() + 3600}
+
+
+async def reopened(server: Server) -> dict[str, Any]:
+    ann = (await closed(server))["user_id"]
+    await server.auth.accounts.reopen(ann, CALLER)
     return {"user_id": ann}
 
 
@@ -202,7 +229,7 @@ async def reused(server: Server) -> dict[str, Any]:
 async def credential_changed(server: Server) -> dict[str, Any]:
     found = await session(server)
     await server.auth.credentials.change_credential(found.id, "pin", [], CALLER)
-    return {"user_id": found.user_id, "factor": "pin"}
+    return {"user_id": found.user_id, "factor": "pin", "reset": False}
 
 
 async def confirmed(server: Server) -> dict[str, Any]:
@@ -251,6 +278,11 @@ async def dropped(server: Server) -> dict[str, Any]:
     return {"user_id": None, "message_id": "m1", "kind": "mail", "about": "x/y", "why": why}
 
 
+async def backed_up(server: Server) -> dict[str, Any]:
+    await void(server.auth, CALLER)
+    return {"user_id": None}
+
+
 JOURNEYS: dict[str, Journey] = {
     "UserRegistered": registered,
     "UserChanged": changed,
@@ -260,6 +292,8 @@ JOURNEYS: dict[str, Journey] = {
     "IdentifierRemoved": taken_away,
     "UserDisabled": disabled,
     "UserEnabled": enabled,
+    "UserClosed": closed,
+    "UserRestored": reopened,
     "UserDeleted": deleted,
     "LoginCompleted": logged_in,
     "SessionDerived": derived,
@@ -274,6 +308,7 @@ JOURNEYS: dict[str, Journey] = {
     "SigningKeyAdded": key_added,
     "SigningKeyRetired": key_retired,
     "MessageDropped": dropped,
+    "BackupRestored": backed_up,
     "AccessRefused": refused,
 }
 LOCAL = ("UserRegistered", "SigningKeyAdded", "SigningKeyRetired", "MessageDropped")
@@ -289,7 +324,12 @@ def test_every_event_has_a_journey() -> None:
     assert set(JOURNEYS) == {kind.__name__ for kind in kinds - {Event}}
 
 
-@pytest.mark.parametrize("name", JOURNEYS)
+ABOUT_THE_FILE = {"BackupRestored": [pytest.mark.embedded]}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=ABOUT_THE_FILE.get(name, [])) for name in JOURNEYS]
+)
 async def test_event(server: Server, caplog: pytest.LogCaptureFixture, name: str) -> None:
     """An event says exactly this, is noted in the write, told once, and logged as one line."""
     caplog.set_level(logging.INFO, "picoauth.events")
@@ -401,6 +441,71 @@ async def test_order_of_a_write(server: Server) -> None:
     assert 1 == conflict.value.index
 
 
+TEAPOT = Problem(418, "teapot", "This is a teapot.")
+
+
+async def test_condition_of_a_plugin(server: Server) -> None:
+    """What has to hold comes before the change, and where it does not the client hears why."""
+    events, ann = server.auth.events, await user_id(server)
+    here = "update users set epoch = epoch where id = ?"
+    gone, left = Statement(here, (ann,), rows=0), Statement(here, (ann,), rows=1)
+    events.recorders = {"guard": lambda _: Addition(conditions=[Condition(gone, TEAPOT)])}
+    before = await state(server)
+    with pytest.raises(AuthError, match=r"^teapot$") as refusal:
+        await server.auth.accounts.delete(ann, CALLER)
+    assert (TEAPOT, before) == (refusal.value.problem, await state(server))
+    assert UserDeleted not in [type(event) for event in await heard(server)]
+    events.recorders = {"guard": lambda _: Addition(conditions=[Condition(left, TEAPOT)])}
+    await server.auth.accounts.delete(ann, CALLER)
+    assert await server.auth.users.get(ann) is None
+
+
+async def test_order_of_conditions(server: Server) -> None:
+    """They come first, in the operator's order, and a conflict does not count them."""
+    events = server.auth.events
+    one, two, three = (Statement(f"select {n}", rows=1) for n in range(3))
+    events.recorders = {
+        "a": lambda _: Addition([three], conditions=[Condition(one, TEAPOT)]),
+        "b": lambda _: Addition(conditions=[Condition(two, TEAPOT)]),
+    }
+    with asking() as asked:
+        await events.commit(deletion())
+        await events.commit(deletion(), Statement("select 9"))
+    first, rest = ["select 0", "select 1"], ["select 2"]
+    assert [*first, *rest, *first, "select 9", *rest] == asked
+    with pytest.raises(Conflict) as conflict:
+        await events.commit(deletion(), Statement("select 9"), Statement("select 9", rows=2))
+    assert 1 == conflict.value.index
+    events.recorders = {"b": lambda _: Addition(conditions=[Condition(two, TEAPOT)])}
+    with asking() as asked:
+        await events.commit(deletion())
+    assert ["select 1"] == asked
+
+
+async def test_condition_of_a_proof(server: Server) -> None:
+    """A condition on what a proof tells refuses the proof."""
+    tokens = await login(server)
+    enrolled = await server.post("/code/enrol", {"code": "111111"}, token=tokens["access_token"])
+    assert 200 == enrolled.status_code
+    refusing = Condition(Statement("select 1", rows=0), TEAPOT)
+
+    def recorder(event: Event) -> Addition | None:
+        return Addition(conditions=[refusing]) if isinstance(event, Odd) else None
+
+    code: Any = server.auth.factors["code"]
+    verify = code.verify
+
+    async def telling(situation: Situation, payload: Payload) -> Proof:
+        proof = await verify(situation, payload)
+        return replace(proof, events=[Odd(at=NOW, user_id=proof.user.id, what="proof")])
+
+    code.verify = telling
+    for recorders, expected in (({"guard": recorder}, 401), ({}, 200)):
+        server.auth.events.recorders = recorders
+        answer = await step(server, **PIN, code="111111")
+        assert expected == answer.status_code, answer.text
+
+
 def raising(_: Event) -> Addition:
     raise KeyError("bug")
 
@@ -413,6 +518,7 @@ def raising(_: Event) -> Addition:
         (lambda _: [Statement("select 1")], AttributeError),
         (lambda _: Addition(reply={1, 2}), TypeError),
         (lambda _: Addition(reply=b"bytes"), TypeError),
+        (lambda _: Addition(conditions=[Statement("select 1", rows=0)]), TypeError),  # type: ignore[list-item]
     ],
 )
 async def test_recorder_that_fails(server: Server, recorder: Any, cause: type[Exception]) -> None:
@@ -437,7 +543,7 @@ async def test_event_that_cannot_be_told(server: Server) -> None:
     """An event that is no JSON fails before the write, not after it."""
     rename = Statement("update users set name = 'x'")
     with pytest.raises(TypeError, match="not JSON serializable"):
-        await server.auth.events.commit(Odd(at=NOW, user_id=None, what=b"bytes"), rename)
+        await server.auth.events.commit(Odd(at=NOW, user_id=None, what=object()), rename)
     assert "ann" == (await server.auth.users.require(await user_id(server))).name
 
 
@@ -452,6 +558,27 @@ async def test_told_after_the_commit(server: Server) -> None:
     bob = await join(server, "bob")
     await server.auth.events.settle()
     assert [bob] == found
+
+
+async def test_told_of_one_kind(server: Server) -> None:
+    """Who hears of one kind of events is asked about no other."""
+    told: list[Event] = []
+
+    async def listening(event: Event) -> None:
+        told.append(event)
+
+    events = server.auth.events
+    events.listeners, events.hears = {"one": listening}, {"one": UserEnabled}
+    for event in (deletion(), UserEnabled(at=NOW, user_id=None)):
+        await events.commit(event)
+    await events.settle()
+    assert [UserEnabled] == [type(event) for event in told]
+
+
+def test_what_changes_nothing() -> None:
+    """Of the kernel's events these may come as often as strangers like."""
+    kinds = (getattr(picoauth, name) for name in JOURNEYS)
+    assert ["LoginFailed", "AccessRefused"] == [k.__name__ for k in kinds if not k.changes]
 
 
 async def fail(_: Event) -> None:
@@ -519,7 +646,7 @@ def test_log_line() -> None:
     event = UserRegistered(at=NOW, user_id="u1", factors=("pin",), caller=CALLER)
     expected = (
         '{"event": "UserRegistered", "time": "2027-01-15T08:00:00+00:00", "user_id": "u1", '
-        '"factors": ["pin"], "address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
+        '"factors": ["pin"], "imported": false, "address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1"}'
     )
     assert expected == line(event)
     nobody = '{"event": "UserEnabled", "time": "1970-01-01T00:00:00+00:00"}'
@@ -535,7 +662,8 @@ def test_log_line_is_one_line() -> None:
     told = line(event)
     assert [] == [c for c in told if not " " <= c <= "~" and c != "\x7f"]
     found = json.loads(told)
-    assert (ESCAPES, [ESCAPES], ESCAPES) == (found["user_id"], found["what"], found["user_agent"])
+    said = ESCAPES.replace("\ud800", "?")
+    assert (said, [said], said) == (found["user_id"], found["what"], found["user_agent"])
 
 
 def test_log_line_is_short() -> None:
@@ -546,6 +674,61 @@ def test_log_line_is_short() -> None:
     found = json.loads(line(event))
     assert [200, 200, 200] == [len(found[name]) for name in ("user_id", "address", "user_agent")]
     assert ["f" * 200] == found["fields"]
+
+
+class Weight(Enum):
+    """Of a part."""
+
+    HEAVY = "heavy"
+
+
+class Level(IntEnum):
+    """Of a part."""
+
+    TOP = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Of an event of a plugin."""
+
+    at: int
+    name: str
+    parts: tuple[Part, ...] = ()
+    secret: str = untold("")
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        (Part(1, "n" * 201), {"at": 1, "name": "n" * 200, "parts": []}),
+        (
+            Part(1, "a", (Part(2, "b", secret="canary"),), secret="canary"),
+            {"at": 1, "name": "a", "parts": [{"at": 2, "name": "b", "parts": []}]},
+        ),
+        ([Weight.HEAVY, Level.TOP, True, None], ["heavy", 1, True, None]),
+        (bytes(range(3)), "000102"),
+        (bytes(200), "0" * 200),
+        ({"b", "a"}, ["a", "b"]),
+        (frozenset({Weight.HEAVY, Level.TOP}), ["heavy", 1]),
+        ({"k" * 201: {Weight.HEAVY: (1.5,)}}, {"k" * 200: {"heavy": [1.5]}}),
+        ([inf, -inf, nan], ["inf", "-inf", "nan"]),
+        (CALLER, {"address": "192.0.2.1", "user_agent": "curl/8", "request_id": "r1", "actor": None}),
+    ],
+)  # fmt: skip
+def test_what_an_event_says(what: Any, expected: Any) -> None:
+    """Whatever an event of a plugin has in it is JSON; what is for plugins alone is not told."""
+    event = Odd(at=NOW, user_id="u1", what=what)
+    assert {"user_id": "u1", "what": expected} == said(event) == json.loads(json.dumps(said(event)))
+    assert expected == json.loads(line(event))["what"]
+
+
+@pytest.mark.parametrize("what", [object(), Part, [object()], {"a": object()}])
+def test_what_no_event_says(what: Any) -> None:
+    """What is no JSON is a mistake of the plugin, and is named by its type alone."""
+    name = "type" if what is Part else "object"
+    with pytest.raises(TypeError, match=f"^Object of type {name} is not JSON serializable$"):
+        said(Odd(at=NOW, user_id=None, what=what))
 
 
 def test_what_is_for_plugins_alone() -> None:
@@ -566,3 +749,11 @@ async def test_name_that_is_nobodys_is_hashed(server: Server) -> None:
     digest = server.auth.secrets.digests("typed", "hunter2")[0].hex()
     assert (None, digest) == (event.user_id, asdict(event)["typed"])
     assert "hunter2" not in line(event)
+
+
+def test_who_acts_by_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command acts as who runs it: by the name on this machine, or by number without one."""
+    uid = os.getuid()
+    assert f"command:{pwd.getpwuid(uid).pw_name}" == Caller.local().actor
+    monkeypatch.setattr("os.getuid", lambda: 4_000_123)
+    assert "command:4000123" == Caller.local().actor

@@ -12,7 +12,7 @@ import picoauth
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/pyproject.toml"))
-MOST = 80
+MOST = {"picoauth-ldap": 80, "picoauth-one-time-link": 80, "picoauth-postgres": 120}
 """Lines of code in an example's package.
 
 What is left without imports, blank lines, comments and docstrings.
@@ -39,13 +39,13 @@ def code(path: Path) -> set[int]:
 
 def test_examples_are_found() -> None:
     """The tests here look at something."""
-    assert ["picoauth-ldap", "picoauth-one-time-link"] == [path.name for path in EXAMPLES]
+    assert [*MOST] == [path.name for path in EXAMPLES]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_examples_stay_small(example: Path) -> None:
-    """An example is read in one go: at most 80 lines of code."""
-    assert sum(len(code(path)) for path in modules(example)) <= MOST
+    """An example is read in one go."""
+    assert sum(len(code(path)) for path in modules(example)) <= MOST[example.name]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

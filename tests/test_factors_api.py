@@ -643,7 +643,8 @@ async def test_reset(server: Server) -> None:
     assert {"audit": "noted"} == await reset(user, "pin", [changing], Caller("192.0.2.1"))
     for one in devices:
         assert (False, False) == await one.valid()
-    expected = CredentialChanged(at=NOW, user_id=user.id, factor="pin", caller=Caller("192.0.2.1"))
+    caller = Caller("192.0.2.1")
+    expected = CredentialChanged(at=NOW, user_id=user.id, factor="pin", reset=True, caller=caller)
     assert ([expected], 1) == (await told(server, events), (await ann(server)).epoch)
     await login(server, pin="5678")
 

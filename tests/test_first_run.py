@@ -127,13 +127,14 @@ def test_the_example_is_what_init_writes() -> None:
 
 
 def test_every_first_party_plugin_is_in_the_readme() -> None:
-    """The table of plugins has each, and requirements.txt installs it."""
+    """The table of plugins has each; requirements.txt installs it, or else what tests install."""
     projects = [tomllib.loads(p.read_text()) for p in ROOT.glob("plugins/*/pyproject.toml")]
     requirements = (ROOT / "requirements.txt").read_text().splitlines()
+    [apart] = re.findall("^APART := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for project in projects:
         package = project["project"]["name"]
         if "entry-points" not in project["project"]:  # for applications, and no plugin
             continue
         [name] = project["project"]["entry-points"]["picoauth.v1"]
         assert f"| `{name}` | `{package}` |" in README
-        assert f"-e plugins/{package}" in requirements
+        assert f"-e plugins/{package}" in requirements or f"plugins/{package}" in apart.split()

@@ -16,6 +16,7 @@ import pytest
 import picoauth
 import picoauth.testing
 from picoauth import Application, Auth, Event, Plugin, parse, problems
+from picoauth.accountsettings import AccountSettings
 from picoauth.cli import LATER, Cli, cli
 from picoauth.discovery import installed
 from picoauth.errors import Problem
@@ -25,6 +26,8 @@ from picoauth.routes import AnyRoute
 from picoauth.samples import sample
 from picoauth.settings import Config, CookieSettings, LoginSettings, ThrottleSettings, TokenSettings
 from picoauth.testing import MailPlugin, authenticator, offer
+from tests import elsewhere
+from tests.boss import BossPlugin
 
 ROOT = Path(__file__).parent.parent
 KERNEL = sorted((ROOT / "picoauth").glob("*.py"))
@@ -153,6 +156,16 @@ def test_sessions_are_made_at_one_place() -> None:
     assert inserts == ["users.py"]
 
 
+def test_users_are_made_after_plugins_are_asked() -> None:
+    """What makes one user and what makes many write the same, and ask every plugin first."""
+    callers = {p.name for p in SOURCES for call in calls(p) if call.endswith(".registering")}
+    asking = {p.name for p in SOURCES for call in calls(p) if call.endswith("s.check_registration")}
+    assert callers == {"users.py", "registering.py"}
+    assert asking == {"registering.py"}
+    asked = [call for call in calls(ROOT / "picoauth/users.py") if "check_registration" in call]
+    assert asked == ["self.check_registration"]
+
+
 def test_no_hook_takes_the_first_result() -> None:
     """Every answer of every plugin counts: no firstresult, no wrappers."""
     for name in specs(Plugin):
@@ -165,6 +178,16 @@ COMPOSED = {  # what else goes into SQL: column names and conditions written in 
     "sets",
     "where",
     "which",
+    "key",  # expressions of the throttle's keys, whose arguments come with them
+    "begun",
+    "whose.sql",  # one of two expressions for the id of a user
+    "way.order",
+    "way.source",
+    "', '.join('?' * len(ids))",
+    "names",  # of tables and columns, as migrations have them
+    "table",
+    "self.table",  # those that are sealed, named by the code of their owner
+    "self.row",
     "', '.join('?' * len(names))",
     "', '.join('?' * len(retired))",
     "', '.join('?' * 17)",
@@ -228,14 +251,26 @@ def test_routes_are_described(tmp_path: Path) -> None:
     folders = [path for path in ROOT.glob("plugins/*") if (path / "tests").is_dir()]
     plugins = [one for one in folders if "picoauth.v1" in (one / "pyproject.toml").read_text()]
     names = [path.name.removeprefix("picoauth-") for path in plugins]
-    slots = ("session-", "mail-", "smtp", "magic-link")  # which have no routes
+    slots = (
+        "session-",
+        "mail-",
+        "smtp",
+        "magic-link",
+        "hibp",
+        "ratelimit",
+        "webhook",
+        "encrypted",
+        "libsql",
+    )
     names = [name for name in names if not name.startswith(slots)]
     needed = (
         'trusted_proxies = ["unix"]\n[forward-auth]\nhosts = ["wiki.example.com"]\n'
-        "[email]\nrequire_verified = true\n"
+        "[email]\nrequire_verified = true\n[indieauth-login]\ndomains = true\n"
+        '[privateauth]\nconsent_url = "built-in"\n'
     )
-    settings = f"plugins = {json.dumps([*names, 'captured-mail'])}\n{needed}"
-    found = [*installed(), offer("captured-mail", MailPlugin)]
+    kit = {"captured-mail": MailPlugin} | ({} if "admin" in names else {"boss": BossPlugin})
+    settings = f"plugins = {json.dumps([*names, *kit])}\n{needed}"
+    found = [*installed(), *(offer(name, kind) for name, kind in kit.items())]
     app = Application(Auth(parse(settings, tmp_path), found=found))
     assert {"picoauth", *names} == {owner for owner, _ in app.description.routes}
     for _, route in app.description.routes:
@@ -251,7 +286,8 @@ def is_shown(route: AnyRoute) -> bool:
 
 
 @pytest.mark.parametrize(
-    "kind", [Config, TokenSettings, CookieSettings, LoginSettings, ThrottleSettings]
+    "kind",
+    [Config, TokenSettings, CookieSettings, LoginSettings, ThrottleSettings, AccountSettings],
 )
 def test_settings_are_documented(kind: type) -> None:
     """`docs/configuration.md` names each setting."""
@@ -320,3 +356,20 @@ def test_nothing_names_a_registry_or_this_machine() -> None:
         if word in path.read_text(encoding="utf-8", errors="replace")
     ]
     assert hits == []
+
+
+def test_modules_that_run_elsewhere() -> None:
+    """Each module of the kernel's tests runs on other engines too, unless it is left out with a reason."""
+    modules = {path.stem for path in ROOT.glob("tests/test_*.py")}
+    assert set() == {*elsewhere.LEFT_OUT} - modules
+    assert {*elsewhere.every()} == modules - {*elsewhere.LEFT_OUT}
+    assert {*elsewhere.KERNEL} <= {*elsewhere.every()}
+    assert all(elsewhere.LEFT_OUT.values())
+
+
+def test_marks_of_what_stays_here() -> None:
+    """A test of the file is marked where other tests of its module run elsewhere, and only there."""
+    marked = {
+        p.stem for p in ROOT.glob("tests/test_*.py") if "pytest.mark.embedded" in p.read_text()
+    }
+    assert set() == {*marked} & {*elsewhere.LEFT_OUT} - {"test_guards"}

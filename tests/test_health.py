@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from picoauth import Check, NoSettings, Plugin, checks, hookimpl
+from picoauth import Check, NoSettings, Plugin, Unavailable, hookimpl
 from picoauth.testing import Server, serving
 from tests.asgi import Answer, ask
+from tests.hurry import hurry
 
 SENTENCE = "The lamp is out: change it."
 FAILED = "The check itself failed: see the log."
@@ -79,7 +80,7 @@ async def test_check_of_a_plugin(
     sentence: str,
 ) -> None:
     """A check that fails, raises or hangs makes the server not ready, but leaves it alive."""
-    monkeypatch.setattr(checks, "PATIENCE", 0.01)
+    hurry(monkeypatch, "lamp")
     monkeypatch.setattr(LampPlugin, "lamp", staticmethod(lamp))
     body = {"status": "degraded", "ready": False, "problems": {"lamp": sentence}}
     async with serving(tmp_path, SETTINGS, plugins=PLUGINS) as server:
@@ -110,8 +111,10 @@ async def test_server_that_stops(server: Server) -> None:
 async def test_database_that_does_not_answer(server: Server) -> None:
     """The server is alive without its database, and says what to see to."""
     await server.auth.database.close()
+    with pytest.raises(Unavailable) as closed:
+        await server.auth.database.read("select 1")
     got = await health(server)
-    sentence = "The database cannot be read: the database is closed. See to its file and its disk."
+    sentence = f"The database cannot be read: {closed.value}. See to its file and its disk."
     assert (200, sentence) == (got.status, got.json["problems"]["database"])
     assert 503 == (await health(server, "?check=database")).status
 

@@ -44,6 +44,7 @@ from picoauth import (
     Reply,
     Request,
     Route,
+    Row,
     Sender,
     Session,
     SessionStore,
@@ -92,6 +93,7 @@ class ElsewherePlugin(Plugin[NoSettings]):
         return Embedded(self.auth.config.base / name) if scheme == "elsewhere" else None
 
 
+@pytest.mark.embedded
 async def test_hook_database(tmp_path: Path) -> None:
     """A plugin opens the addresses that are its own, and leaves the rest to the embedded engine."""
     kinds: dict[str, Kind] = {"elsewhere": ElsewherePlugin}
@@ -183,12 +185,13 @@ class ByAddress:
         self.default = default
         self.asked: dict[str | None, int] = {}
 
-    async def attempt(self, attempt: Attempt) -> None:
-        await self.default().attempt(attempt)
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
+        found = await self.default().attempt(attempt, *look)
         if attempt.factor is None:
             self.asked[attempt.address] = self.asked.get(attempt.address, 0) + 1
             if self.asked[attempt.address] > 2:
                 raise AuthError(problems.TOO_MANY_ATTEMPTS, headers={"Retry-After": "1"})
+        return found
 
     def succeeded(self, attempt: Attempt) -> Sequence[Statement]:
         return self.default().succeeded(attempt)
@@ -560,26 +563,26 @@ class AuditPlugin(Plugin[NoSettings]):
 
     @hookimpl
     def migrations(self) -> Sequence[str]:
-        return ["create table audit (at integer not null, session_id text not null)"]
+        return ["create table notebook (at integer not null, session_id text not null)"]
 
     @hookimpl
     def record(self, event: Event) -> Addition | None:
         if not isinstance(event, LoginCompleted):
             return None
-        row = Statement("insert into audit values (?, ?)", (event.at, event.session_id))
+        row = Statement("insert into notebook values (?, ?)", (event.at, event.session_id))
         return Addition([row], {"noted_at": event.at})
 
 
 async def test_hook_record(tmp_path: Path) -> None:
     """What a plugin adds holds exactly when the change does, and its reply is in the answer."""
-    async with running(tmp_path, {"audit": AuditPlugin}) as server:
+    async with running(tmp_path, {"notebook": AuditPlugin}) as server:
         tokens, now = await logged_in(server), server.auth.now()
-        assert {"noted_at": now} == tokens["audit"]
-        rows = await server.auth.database.read("select at, session_id from audit")
+        assert {"noted_at": now} == tokens["notebook"]
+        rows = await server.auth.database.read("select at, session_id from notebook")
         [session] = await server.auth.database.read("select created_at, id from sessions")
         assert [session] == rows
         await step(server, **{**PIN, "pin": "wrong"})
-        assert rows == await server.auth.database.read("select at, session_id from audit")
+        assert rows == await server.auth.database.read("select at, session_id from notebook")
 
 
 def noting(log: list[str], done: asyncio.Event) -> Kind:

@@ -373,3 +373,81 @@ async def test_statements_of_the_caller(server: Server) -> None:
     await add(server)
     assert "not_found" == await refused(verify(server, statements=[nothing]))
     assert {OLD.display: False} == await known(server)
+
+
+# By an administrator
+
+
+async def test_assigned(server: Server) -> None:
+    """The only one of its kind from now on; where a verified one goes, sessions end (E-4)."""
+    ann, assign = await user_id(server, "ann"), server.auth.identities.assign
+    tokens = await login(server)
+    other = email("ann@example.net", verified=True)
+    for new in (OLD, email("Ann@example.com", verified=True)):
+        await assign(ann, "email", new, CALLER)
+        found = [i for i in await server.auth.users.identifiers(ann) if i.kind == "email"]
+        assert [new] == found
+    assert 200 == (await server.get("/auth/me", token=tokens["access_token"])).status_code
+    await assign(ann, "email", other, CALLER)
+    assert 401 == (await server.get("/auth/me", token=tokens["access_token"])).status_code
+    await assign(ann, "email", None, CALLER)
+    names = ["IdentifierAdded", "IdentifierVerified", "IdentifierVerified", "IdentifierRemoved"]
+    told = [e for e in server.events if type(e).__name__ in names]
+    assert names == [type(event).__name__ for event in told]
+    assert {CALLER} == {event.caller for event in told}
+    with pytest.raises(AuthError) as refusal:
+        await assign(ann, "email", None, CALLER)
+    assert "not_found" == refusal.value.problem.code
+
+
+async def test_assigned_what_is_taken(server: Server) -> None:
+    """Of fifty users to whom one verified address is given at once, one has it."""
+    ann, bob = await user_id(server, "ann"), await user_id(server, "bob")
+    new = email("shared@example.com", verified=True)
+
+    async def give(number: int) -> str:
+        try:
+            await server.auth.identities.assign((ann, bob)[number % 2], "email", new, CALLER)
+        except AuthError as error:
+            return error.problem.code
+        except Conflict:
+            return "conflict"
+        return "given"
+
+    outcomes = await asyncio.gather(*(give(number) for number in range(50)))
+    assert {"given", "identifier_taken", "conflict"} >= set(outcomes)
+    assert "given" in outcomes
+    owners = await server.auth.database.read(
+        "select user_id from identifiers where kind = 'email' and value = 'shared@example.com'"
+    )
+    assert 1 == len(owners)
+    assert "not_found" == await unknown(server, new)
+
+
+async def unknown(server: Server, new: Identifier) -> str:
+    with pytest.raises(AuthError) as refusal:
+        await server.auth.identities.assign("nobody", "email", new, CALLER)
+    return refusal.value.problem.code
+
+
+async def test_withdrawn_factor(server: Server) -> None:
+    """An administrator takes a factor from its user alone, and of fifty at once one does."""
+    ann, bob = await user_id(server, "ann"), await user_id(server, "bob")
+    withdraw = server.auth.credentials.withdraw_factor
+    [pin, *_] = await server.auth.users.enrolments(ann)
+    tokens = await login(server)
+
+    async def take(owner: str) -> str:
+        try:
+            await withdraw(owner, pin.id, CALLER)
+        except AuthError as error:
+            return error.problem.code
+        except Conflict:
+            return "conflict"
+        return "taken"
+
+    assert "not_found" == await take(bob)
+    outcomes = await asyncio.gather(*(take(ann) for _ in range(50)))
+    assert 1 == outcomes.count("taken")
+    assert {"taken", "not_found", "conflict"} >= set(outcomes)
+    assert 401 == (await server.get("/auth/me", token=tokens["access_token"])).status_code

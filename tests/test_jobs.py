@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from picoauth import Embedded, Job, Statement, Unavailable
+from picoauth import Database, Job, Statement, Unavailable
 from picoauth.jobs import Jobs
 from picoauth.testing import Clock, Server
 from tests.storage import DEADLINE, kernel_tables
@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with kernel_tables(tmp_path) as database:
         yield database
 
@@ -61,7 +61,7 @@ class Hang:
             self.ended.set()
 
 
-def jobs_of(database: Embedded, clock: Clock, *jobs: Job, wall: Clock | None = None) -> Jobs:
+def jobs_of(database: Database, clock: Clock, *jobs: Job, wall: Clock | None = None) -> Jobs:
     """The jobs of one process. `wall` is its clock where that can leap, `clock` never does."""
     wall = wall or clock
     made = Jobs(database, lambda: int(wall()), clock)
@@ -69,7 +69,7 @@ def jobs_of(database: Embedded, clock: Clock, *jobs: Job, wall: Clock | None = N
     return made
 
 
-async def test_job_runs_when_it_is_due(database: Embedded, clock: Clock) -> None:
+async def test_job_runs_when_it_is_due(database: Database, clock: Clock) -> None:
     """The first run is at once, the next one when `every` seconds are over."""
     work = Work()
     jobs = jobs_of(database, clock, Job("count", 60, work))
@@ -81,7 +81,7 @@ async def test_job_runs_when_it_is_due(database: Embedded, clock: Clock) -> None
     assert [1, 1, 1, 1, 2, 2, 2, 3] == runs
 
 
-async def test_one_of_several_processes_runs_it(database: Embedded, clock: Clock) -> None:
+async def test_one_of_several_processes_runs_it(database: Database, clock: Clock) -> None:
     """Each run is done by one process, whoever asks first; each job has a lease of its own."""
     first, second = Work(), Work()
     all_jobs = [
@@ -94,7 +94,7 @@ async def test_one_of_several_processes_runs_it(database: Embedded, clock: Clock
         clock.advance(61)
 
 
-async def test_lease_outlasts_the_run(database: Embedded) -> None:
+async def test_lease_outlasts_the_run(database: Database) -> None:
     """Clocks are read in whole seconds: a lease taken late in one covers all of its run."""
     here, there = Clock(1_800_000_000.9), Clock(1_800_000_000.9)
     mine, theirs = Work(), Work()
@@ -108,7 +108,7 @@ async def test_lease_outlasts_the_run(database: Embedded) -> None:
 
 
 async def test_run_is_cut_off(
-    database: Embedded,
+    database: Database,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -133,7 +133,7 @@ async def test_run_is_cut_off(
 
 
 async def test_failing_job_stays_alone(
-    database: Embedded, clock: Clock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What one job does wrong is logged; the others run, and it runs again."""
     errors = [Unavailable("the mail server is down"), ZeroDivisionError(), TimeoutError(), None]
@@ -152,7 +152,7 @@ async def test_failing_job_stays_alone(
 
 
 async def test_database_that_is_down(
-    database: Embedded, clock: Clock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without a lease nothing runs."""
     work = Work()
@@ -160,10 +160,11 @@ async def test_database_that_is_down(
     await database.close()
     await jobs.once()
     assert 0 == work.runs
-    assert [("WARNING", "job work has to wait: the database is closed")] == messages(caplog)
+    [(level, message)] = messages(caplog)
+    assert ("WARNING", True) == (level, message.startswith("job work has to wait: "))
 
 
-async def test_long_job_holds_no_other_up(database: Embedded, clock: Clock) -> None:
+async def test_long_job_holds_no_other_up(database: Database, clock: Clock) -> None:
     """While one job hangs, the others go on; a stop ends it too."""
     hang, broken, work = Hang(), Work(asyncio.CancelledError()), Work()
     jobs = jobs_of(
@@ -188,7 +189,7 @@ async def test_long_job_holds_no_other_up(database: Embedded, clock: Clock) -> N
     ("leap", "held_back"), [(0, False), (3600, False), (3601, True), (86400 * 365, True)]
 )
 async def test_clock_that_leaps_ahead(
-    database: Embedded,
+    database: Database,
     clock: Clock,
     leap: int,
     *,
@@ -218,7 +219,7 @@ async def test_clock_that_leaps_ahead(
 
 
 async def test_time_that_passed_is_no_leap(
-    database: Embedded, clock: Clock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A machine that was busy or idle for a day does not hold anything back."""
     work = Work()
@@ -230,7 +231,7 @@ async def test_time_that_passed_is_no_leap(
 
 
 @pytest.mark.parametrize(("back", "runs"), [(1, 1), (3600, 1), (3601, 2), (86400 * 365, 2)])
-async def test_clock_that_goes_back(database: Embedded, clock: Clock, back: int, runs: int) -> None:
+async def test_clock_that_goes_back(database: Database, clock: Clock, back: int, runs: int) -> None:
     """A lease that a clock took which was ahead does not last until that time comes (FT-1)."""
     wall, work = Clock(), Work()
     jobs = jobs_of(database, clock, Job("work", 60, work), wall=wall)

@@ -163,6 +163,7 @@ async def test_refresh_learns_and_forgets(server: Server) -> None:
     assert {key.encoded_header for key in keys.active.values()} == set(keys.by_header)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("algorithm", "kind"), [("ES256", ECKey), ("ES512", ECKey), ("EdDSA", OKPKey)]
 )

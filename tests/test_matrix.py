@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from picoauth import Plugin
-from picoauth.testing import Ceremony
 from picoauth.testing.contracts import MatrixContract
-from tests.factors import CEREMONIES, EVERY, PLUGINS
+from tests.factors import EVERY, PLUGINS
 
 
 @pytest.fixture
@@ -21,11 +20,6 @@ def picoauth_settings() -> str:
 @pytest.fixture
 def picoauth_plugins() -> Mapping[str, type[Plugin[Any]]]:
     return PLUGINS
-
-
-@pytest.fixture
-def picoauth_ceremonies() -> Mapping[str, type[Ceremony]]:
-    return CEREMONIES
 
 
 class TestMatrix(MatrixContract):

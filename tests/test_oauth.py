@@ -235,6 +235,7 @@ async def test_key_is_no_token(server: Server) -> None:
     assert (401, "invalid_token") == (answer.status_code, answer.json()["code"])
 
 
+@pytest.mark.embedded
 async def test_keys_are_hashed(server: Server, tmp_path: Path) -> None:
     """The database holds nothing by which a resource server could be played."""
     key = await server.auth.resource_servers.add("media")

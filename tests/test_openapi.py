@@ -17,6 +17,7 @@ from openapi_spec_validator import validate
 from picoauth import (
     ANYTHING,
     FORM,
+    Administrator,
     EdgeReply,
     EdgeRequest,
     EdgeRoute,
@@ -72,10 +73,13 @@ class ShopPlugin(Plugin[NoSettings]):
 
     @hookimpl
     def guards(self) -> Mapping[str, Guard]:
-        return {"member": self.member}
+        return {"member": self.member, "admin": self.administrator}
 
     async def member(self, _: Request) -> Any:
         return "somebody"
+
+    async def administrator(self, _: Request) -> Any:
+        return Administrator("socket")
 
     @hookimpl
     def routes(self) -> Sequence[Route]:
@@ -92,6 +96,7 @@ class ShopPlugin(Plugin[NoSettings]):
             self.route("GET", "/shop/later", also=(503,)),
             self.route("GET", "/shop/lost", answer=dict, problems=(LOST, AGAIN, ODD)),
             self.route("DELETE", "/admin/shop", listener="admin", status=204),
+            self.route("PATCH", "/admin/shop", "admin", listener="admin", status=204),
         ]
 
     def route(self, method: str, path: str, policy: str = "public", **more: Any) -> Route:
@@ -283,7 +288,7 @@ def test_bodies(shop: Description) -> None:
     known = body_of(shop, "POST", "/auth/login")["content"]["application/json"]["schema"]
     assert {"$ref": "#/components/schemas/Step"} == known
     step = shop.document["components"]["schemas"]["Step"]
-    assert (["factor", "flow", "session", "remember"], True) == (
+    assert (["factor", "flow", "session", "remember", "restore"], True) == (
         [*step["properties"]],
         step["additionalProperties"],
     )
@@ -486,7 +491,11 @@ async def test_each_listener_has_its_own(tmp_path: Path) -> None:
     async with serving(tmp_path, SETS["odd"], plugins=KINDS) as server:
         public = await ask(server, "GET", "/openapi.json")
         admin = await ask(server, "GET", "/openapi.json", listener="admin")
-    assert ["delete"] == list(admin.json["paths"]["/admin/shop"])
+    shop = admin.json["paths"]["/admin/shop"]
+    assert ["delete", "patch"] == list(shop)
+    assert [{"bearer": []}, {"cookie": []}, {}] == shop["patch"]["security"]
+    assert {"401", "403"} <= shop["patch"]["responses"].keys()
+    assert "Needs an admin key" in shop["patch"]["description"]
     assert b"/admin/" not in public.body
 
 
@@ -543,7 +552,7 @@ async def test_every_answer_is_as_described(journey: Journey) -> None:
     tokens = await ask("POST", "/auth/login", {**FIRST, "flow": flow})
     tokens = await ask("POST", "/jwt/refresh", content=tokens["refresh_token"])
     await ask("POST", "/jwt/validate", content=tokens["access_token"])
-    for path in ("/auth/session", "/auth/me", "/auth/sessions", "/auth/factors"):
+    for path in ("/auth/session", "/auth/me", "/auth/me/export", "/auth/sessions", "/auth/factors"):
         await ask("GET", path)
     await ask("POST", "/auth/session/refresh")
     await ask("DELETE", "/auth/sessions")

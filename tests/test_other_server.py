@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from picoauth import NoSettings, Plugin, Reply, Request, Route, hookimpl
 from picoauth.app import Application, create_app
@@ -17,7 +12,7 @@ from picoauth.auth import Auth
 from picoauth.config import parse
 from picoauth.discovery import installed
 from picoauth.testing.server import PASSWORD, offer
-from tests.wire import SOON, until
+from tests.interop import under_uvicorn
 
 
 class Office(Plugin[NoSettings]):
@@ -34,24 +29,10 @@ class Office(Plugin[NoSettings]):
         raise AssertionError
 
 
-@asynccontextmanager
-async def under_uvicorn(app: Application) -> AsyncIterator[str]:
-    """Serve by uvicorn on a free port, stopped in its own way."""
-    config = uvicorn.Config(app, lifespan="on", log_config=None, http="h11", ws="none")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        task = asyncio.create_task(server.serve(sockets=[sock]))
-        await until(lambda: server.started or task.done())
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        server.should_exit = True
-        async with asyncio.timeout(SOON):
-            await task
-
-
 async def test_a_login_under_uvicorn(tmp_path: Path) -> None:
     """Everything works: start and stop, the edge, Quart's routes, problems."""
     app = create_app(parse('plugins = ["password"]', tmp_path))
-    async with under_uvicorn(app) as address, httpx.AsyncClient(base_url=address) as client:
+    async with under_uvicorn(app, "on") as address, httpx.AsyncClient(base_url=address) as client:
         assert app.ready
         ann = {"username": "ann", "password": PASSWORD}
         assert 201 == (await client.post("/auth/register", json=ann)).status_code
@@ -72,5 +53,5 @@ async def test_no_administration_under_uvicorn(tmp_path: Path) -> None:
     """Another server has one listener, which is the public one."""
     found = [*installed(), offer("office", Office)]
     app = Application(Auth(parse('plugins = ["password", "office"]', tmp_path), found=found))
-    async with under_uvicorn(app) as address, httpx.AsyncClient(base_url=address) as client:
+    async with under_uvicorn(app, "on") as address, httpx.AsyncClient(base_url=address) as client:
         assert 404 == (await client.get("/office")).status_code

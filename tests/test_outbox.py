@@ -115,7 +115,7 @@ async def test_altered_message_is_dropped_in_the_end(post: Post) -> None:
     """Nobody can tell whose it was."""
     events = Captured(post.auth.events)
     await post.queue(b"one", life=20)
-    await post.auth.database.write(Statement("update outbox set sealed = x'00'", rows=1))
+    await post.auth.database.write(Statement("update outbox set sealed = ?", (b"-",), rows=1))
     assert [] == await post.flush()
     post.clock.advance(20)
     await post.flush()
@@ -298,10 +298,38 @@ async def test_mail_of_a_deleted_user(post: Post) -> None:
     events = Captured(post.auth.events)
     for user in users:
         await post.queue(user.name.encode(), user_id=user.id)
-    await post.auth.accounts.delete(users[0].id, Caller())
+    await post.auth.database.write(Statement("delete from users where id = ?", (users[0].id,)))
     assert [b"bob"] == await post.flush()
     assert ["its user is gone", "sent"] == await states(post)
     assert events.one(MessageDropped).user_id is None
+
+
+async def test_what_waits_is_taken_back(post: Post) -> None:
+    """With a user goes what waits for that user, and nothing that waits for others."""
+    users = [
+        (await post.auth.users.register(post.auth.users.draft(username=name)))[0]
+        for name in ("ann", "bob")
+    ]
+    for user in users:
+        await post.queue(user.name.encode(), user_id=user.id)
+    await post.auth.accounts.delete(users[0].id, Caller())
+    assert ["waits"] == await states(post)
+    assert [b"bob"] == await post.flush()
+
+
+async def test_deletion_while_much_waits(post: Post) -> None:
+    """Of all that waits for others, and of what nobody can open, nothing is taken back."""
+    users = [
+        (await post.auth.users.register(post.auth.users.draft(username=name)))[0]
+        for name in ("ann", "bob")
+    ]
+    for number in range(60):
+        await post.queue(b"to bob", user_id=users[number % 2].id)
+    await post.queue(b"to nobody", b"sealed under another secret")
+    sql = "update outbox set sealed = ? where id = (select max(id) from outbox)"
+    await post.auth.database.write(Statement(sql, (b"-",)))
+    await post.auth.accounts.delete(users[0].id, Caller())
+    assert ["waits"] * 32 == await states(post)
 
 
 # Several at once
@@ -487,7 +515,7 @@ async def test_forever(
     troubles: list[Exception | None] = [
         Unavailable("the disk is gone"),
         Unavailable("the disk is gone"),
-        None,
+        *(None, None),  # what is for nobody, and then what waits
         LookupError("a bug"),
         None,
     ]
@@ -564,7 +592,7 @@ async def test_stop_while_a_sender_hangs(
 
 
 async def test_check(post: Post) -> None:
-    """Who waits for five minutes is counted, in words that are for everybody."""
+    """That something waits for five minutes is said, in words that are for everybody."""
     [check] = [check for check in post.auth.checks if check.name == "outbox"]
     assert not check.vital
     post.plugin.act = raising(Unavailable("smtp.example.com is not there"))
@@ -576,10 +604,10 @@ async def test_check(post: Post) -> None:
     assert await check.run() is None
     post.clock.advance(1)
     await post.queue(b"y")
-    one = "1 message waits in the outbox, the first for 5 minutes: see `picoauth mail list`."
+    one = "Messages wait in the outbox, the first for 5 minutes: see `picoauth mail list`."
     assert one == await check.run()
     post.clock.advance(359)
-    two = "2 messages wait in the outbox, the first for 10 minutes: see `picoauth mail list`."
+    two = "Messages wait in the outbox, the first for 10 minutes: see `picoauth mail list`."
     assert two == await check.run()
     post.plugin.act = well
     await post.auth.outbox.retry()

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from picoauth import Addition, Check, Denied, Problem, Route, Unavailable, checks, hookimpl
+from picoauth import Addition, Check, Denied, Problem, Route, Unavailable, hookimpl
 from picoauth import plugins as loader
 from picoauth.asking import asked
 from picoauth.testing import Server, serving
 from tests.factors import PIN, PinPlugin, code_of, count, join, step
+from tests.hurry import hurry
 from tests.plugs import Kind, answering, deciding, made, settings_of
 
 ODD = "plugin odd (picoauth-odd 0.1.0)"
@@ -389,7 +390,7 @@ async def test_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], Awaitable[Any]]
 ) -> None:
     """A check that fails is a failed check, and no failed answer."""
-    monkeypatch.setattr(checks, "PATIENCE", 0.05)
+    hurry(monkeypatch, "odd")
     odd = answering("checks", lambda: [Check("odd", fault)])
     async with serving(tmp_path, **pinned(odd)) as server:
         answer = await server.get("/health-check")

@@ -15,8 +15,8 @@ from picoauth import (
     Auth,
     Check,
     ConfigError,
+    Database,
     EdgeRoute,
-    Embedded,
     Job,
     Plugin,
     Problem,
@@ -28,6 +28,7 @@ from picoauth import (
 )
 from picoauth.discovery import Found, told
 from picoauth.testing import offer, serving
+from tests import storage
 from tests.distributions import Distributions, distributing
 from tests.factors import CodeFactor, CodePlugin, KeyPlugin
 from tests.plugs import (
@@ -51,9 +52,9 @@ def distributions(tmp_path: Path) -> Iterator[Distributions]:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Embedded]:
+def database(tmp_path: Path) -> Iterator[Database]:
     """A database that is closed though no server gets to run."""
-    opened = Embedded(tmp_path / "test.db")
+    opened = storage.engine(tmp_path / "test.db")
     yield opened
     asyncio.run(opened.close())
 
@@ -72,7 +73,7 @@ def misfits(folder: Path, more: str = "", **kinds: Any) -> list[str]:
     return problems(folder, [name.replace("_", "-") for name in kinds], more, offers(kinds))
 
 
-def unstartable(folder: Path, database: Embedded, kinds: dict[str, Any], more: str = "") -> str:
+def unstartable(folder: Path, database: Database, kinds: dict[str, Any], more: str = "") -> str:
     """What is wrong with what plugins declare: one sentence."""
     with pytest.raises(ConfigError) as raised:
         application(folder, database, kinds, more)
@@ -204,7 +205,7 @@ def test_a_text_is_no_list(tmp_path: Path, attribute: str) -> None:
     ] == misfits(tmp_path, odd=made(**{attribute: "password"}))
 
 
-def test_needs(tmp_path: Path, database: Embedded) -> None:
+def test_needs(tmp_path: Path, database: Database) -> None:
     """A slot that a plugin needs has to be filled, and there has to be such a slot."""
     sentence = (
         "plugin needy (picoauth-needy 0.1.0) needs the slot {}, "
@@ -433,7 +434,7 @@ async def handle(_: Any) -> Any: ...
 
 
 @pytest.mark.parametrize("slot", ["database", "sessions", "mailer", "limiter"])
-def test_slot_with_two_occupants(tmp_path: Path, database: Embedded, slot: str) -> None:
+def test_slot_with_two_occupants(tmp_path: Path, database: Database, slot: str) -> None:
     """Both are named, and one has to go."""
     kinds = {"key": KeyPlugin, **two(slot, Everything)}
     one, other = "plugin one (picoauth-one 0.1.0)", "plugin two (picoauth-two 0.1.0)"
@@ -453,7 +454,7 @@ NAMED: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("what", NAMED)
-def test_a_name_that_is_taken(tmp_path: Path, database: Embedded, what: str) -> None:
+def test_a_name_that_is_taken(tmp_path: Path, database: Database, what: str) -> None:
     """Names are unique over all plugins; both sides are named."""
     kinds = {"key": KeyPlugin, **two(f"{what}s", NAMED[what])}
     assert (
@@ -462,7 +463,7 @@ def test_a_name_that_is_taken(tmp_path: Path, database: Embedded, what: str) -> 
     ) == unstartable(tmp_path, database, kinds)
 
 
-def test_two_factors_of_one_name(tmp_path: Path, database: Embedded) -> None:
+def test_two_factors_of_one_name(tmp_path: Path, database: Database) -> None:
     """A plugin's own factors have different names, too."""
     kinds = {"key": KeyPlugin, "odd": answering("factors", lambda: NAMED["factor"]() * 2)}
     assert f"plugin odd (picoauth-odd 0.1.0) has two factors of one name: {TELL}." == (
@@ -601,7 +602,7 @@ class Session(CodeFactor):
     ],
 )
 def test_names_of_factors(
-    tmp_path: Path, database: Embedded, kind: type[CodeFactor], problem: str
+    tmp_path: Path, database: Database, kind: type[CodeFactor], problem: str
 ) -> None:
     """A factor is called by its name, which is none of the members of a login's body."""
     odd = answering("factors", lambda: [kind(None, "")])  # type: ignore[arg-type]
@@ -613,7 +614,7 @@ def test_names_of_factors(
 @pytest.mark.parametrize(
     ("hook", "name"), [("jobs", "clean"), ("checks", "database"), ("checks", "revocations")]
 )
-def test_names_of_the_kernel(tmp_path: Path, database: Embedded, hook: str, name: str) -> None:
+def test_names_of_the_kernel(tmp_path: Path, database: Database, hook: str, name: str) -> None:
     """A job of the kernel's name would run in its place, or never."""
     item = Job(name, 60, handle) if hook == "jobs" else Check(name, handle)  # type: ignore[arg-type]
     kinds = {"key": KeyPlugin, "odd": answering(hook, lambda: [item])}
@@ -623,11 +624,11 @@ def test_names_of_the_kernel(tmp_path: Path, database: Embedded, hook: str, name
     ) == unstartable(tmp_path, database, kinds)
 
 
-def test_order_of_the_list(tmp_path: Path, database: Embedded) -> None:
+def test_order_of_the_list(tmp_path: Path, database: Database) -> None:
     """Hooks run in the order of `plugins`, not in that of what is installed."""
     kinds = {name: answering("jobs", lambda name=name: [Job(name, 1, handle)]) for name in "cab"}  # type: ignore[arg-type, misc]
     app = application(tmp_path, database, {"key": KeyPlugin, **kinds})
-    assert ["clean", "c", "a", "b"] == [job.name for job in app.auth.jobs.jobs]
+    assert ["clean", "delete-closed", "c", "a", "b"] == [job.name for job in app.auth.jobs.jobs]
 
 
 # Routes, and ways to log in.
@@ -666,7 +667,7 @@ def edge_route(path: str, method: str = "GET") -> EdgeRoute:
     ],
 )
 def test_routes_that_clash(
-    tmp_path: Path, database: Embedded, kinds: dict[str, Kind], clash: str, owners: str
+    tmp_path: Path, database: Database, kinds: dict[str, Kind], clash: str, owners: str
 ) -> None:
     """Two routes of one method and path, on the edge or behind it."""
     one, other = (
@@ -678,7 +679,7 @@ def test_routes_that_clash(
     )
 
 
-def test_route_without_a_policy(tmp_path: Path, database: Embedded) -> None:
+def test_route_without_a_policy(tmp_path: Path, database: Database) -> None:
     """A route says who may call it; forgetting that is an error in the plugin."""
     forgetful = answering("routes", lambda: [Route(method="GET", path="/x", handler=handle)])  # type: ignore[call-arg]
     assert (
@@ -742,7 +743,7 @@ TYPES: dict[str, Callable[..., Any]] = {
     ],
 )  # fmt: skip
 def test_members_that_cannot_be(
-    tmp_path: Path, database: Embedded, hook: str, member: str, value: Any
+    tmp_path: Path, database: Database, hook: str, member: str, value: Any
 ) -> None:
     """What would break the start, or the first request, in words of others."""
     item = TYPES[hook](**{**GOOD[hook], member: value})
@@ -784,7 +785,7 @@ class Unshown:
     ],
 )
 def test_types_that_cannot_be_described(
-    tmp_path: Path, database: Embedded, place: str, kind: type, reason: str
+    tmp_path: Path, database: Database, place: str, kind: type, reason: str
 ) -> None:
     """What would break the first request for the route, or for its description."""
     hook, member = place.split()
@@ -799,14 +800,14 @@ def test_types_that_cannot_be_described(
 @pytest.mark.parametrize(
     "path", ["/", "/x", "/.well-known/x.json", "/u/{name}", "/a-b_c/{x}/{y}", "/@{x}", "/x~/:y"]
 )
-def test_paths(tmp_path: Path, database: Embedded, path: str) -> None:
+def test_paths(tmp_path: Path, database: Database, path: str) -> None:
     """A path is what a URL has as it is, and parameters."""
     kinds = {"key": KeyPlugin, "shelf": routing(route(path))}
     app = application(tmp_path, database, kinds)
     assert path in [registered.route.path for registered in app.routes]
 
 
-def test_policy_that_nobody_guards(tmp_path: Path, database: Embedded) -> None:
+def test_policy_that_nobody_guards(tmp_path: Path, database: Database) -> None:
     """A policy that does not exist lets nobody register."""
     assert (
         "GET /x of plugin a (picoauth-a 0.1.0) has the policy 'admins', which nothing guards: "
@@ -814,7 +815,7 @@ def test_policy_that_nobody_guards(tmp_path: Path, database: Embedded) -> None:
     ) == unstartable(tmp_path, database, {"key": KeyPlugin, "a": routing(route("/x", "admins"))})
 
 
-def test_no_way_to_log_in(tmp_path: Path, database: Embedded) -> None:
+def test_no_way_to_log_in(tmp_path: Path, database: Database) -> None:
     """A server that nobody can log in to does not start."""
     assert (
         "plugins: none of those listed offers a way to log in: add one, such as password."

@@ -315,21 +315,21 @@ async def test_account_that_goes_while_its_flow_is_written(
 ) -> None:
     """A proof of a user who is deleted at that very moment is refused, and hands out no flow."""
     await scene.enrol("111111")
-    enrolments = scene.here.auth.users.enrolments
+    prove = scene.here.auth.logins.proving.proof
 
-    async def deleting(user_id: str) -> Any:
-        found = await enrolments(user_id)
+    async def deleting(*args: Any) -> Any:
+        proven = await prove(*args)
         await scene.change("delete")
-        return found
+        return proven
 
-    monkeypatch.setattr(scene.here.auth.users, "enrolments", deleting)
+    monkeypatch.setattr(scene.here.auth.logins.proving, "proof", deleting)
     answer = await scene.login()
     assert ((401, "proof_refused"), 0) == (code_of(answer), await scene.rows("tickets"))
     assert "flow" not in answer.json()
 
 
-@pytest.mark.parametrize(("pin", "expected"), [("1234", "flow_ended"), ("4321", "start_over")])
-async def test_second_proof_of_a_deleted_user(scene: Scene, pin: str, expected: str) -> None:
+@pytest.mark.parametrize("pin", ["1234", "4321"])
+async def test_second_proof_of_a_deleted_user(scene: Scene, pin: str) -> None:
     """Where the account is gone, neither a right proof nor a wrong one hands out a flow."""
     await scene.enrol("111111")
     flow = await begin(scene.here, "key")
@@ -340,7 +340,7 @@ async def test_second_proof_of_a_deleted_user(scene: Scene, pin: str, expected: 
     await scene.change("delete")
     stop.free.set()
     answer = await login
-    assert ((401, expected), False) == (code_of(answer), "flow" in answer.json())
+    assert ((401, "start_over"), False) == (code_of(answer), "flow" in answer.json())
 
 
 # A proof is spent while another request is about to spend it
@@ -555,7 +555,9 @@ async def test_factor_that_is_enrolled_twice_at_once(scene: Scene) -> None:
     )
     found = codes(answers)
     assert 1 == found.pop((200, None))
-    assert set(found) <= {(401, "start_over"), (401, "session_ended")}
+    # On a database elsewhere the factor may be seen when the session was looked at before its end.
+    refusals = {(401, "start_over"), (401, "session_ended"), (403, "stepup_needed")}
+    assert set(found) <= refusals
     assert (1, 1) == (await scene.rows("code"), len(await scene.sessions()))
 
 

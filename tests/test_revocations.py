@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from picoauth import Caller, ConfigError, Denied, Embedded, Statement, Unavailable, revocations
+from picoauth import (
+    Caller,
+    ConfigError,
+    Database,
+    Denied,
+    Statement,
+    Unavailable,
+    revocations,
+)
 from picoauth.database import Args, Row
 from picoauth.revocations import OVERLAP, PAUSE, Revocations, cleaning, forever
 from picoauth.testing import Clock, Server, serving
@@ -26,13 +34,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with kernel_tables(tmp_path) as database:
         yield database
 
 
 @pytest.fixture
-def known(database: Embedded, clock: Clock) -> Revocations:
+def known(database: Database, clock: Clock) -> Revocations:
     return Revocations(database, lambda: int(clock()))
 
 
@@ -54,13 +62,13 @@ NEWER = """
 """
 
 
-async def revoke(database: Embedded, session: str, at: int, life: int = 600) -> None:
+async def revoke(database: Database, session: str, at: int, life: int = 600) -> None:
     """What another process writes."""
     row = Statement(NEWER, (session, at, at + life))
     await database.write(row)
 
 
-async def test_poll_learns(database: Embedded, clock: Clock, known: Revocations) -> None:
+async def test_poll_learns(database: Database, clock: Clock, known: Revocations) -> None:
     """A session that another process ended is refused from the next poll on, and no other is."""
     now = int(clock())
     await known.poll()
@@ -72,7 +80,7 @@ async def test_poll_learns(database: Embedded, clock: Clock, known: Revocations)
 
 @pytest.mark.parametrize("age", [0, 1, OVERLAP])
 async def test_poll_overlaps(
-    database: Embedded, clock: Clock, known: Revocations, age: int
+    database: Database, clock: Clock, known: Revocations, age: int
 ) -> None:
     """What was written late, or by a clock that lags, is not missed."""
     await known.poll()
@@ -85,7 +93,7 @@ async def test_poll_overlaps(
 
 @pytest.mark.parametrize("leap", [0, -3600, 86400])
 async def test_whole_list_each_minute(
-    database: Embedded, clock: Clock, known: Revocations, leap: int
+    database: Database, clock: Clock, known: Revocations, leap: int
 ) -> None:
     """What every overlap missed is learnt within a minute, also after the clock leapt (FT-1)."""
     await known.poll()
@@ -102,7 +110,7 @@ async def test_whole_list_each_minute(
     assert ["a"] == refused(known, "a")
 
 
-async def test_clock_that_goes_back(database: Embedded, clock: Clock, known: Revocations) -> None:
+async def test_clock_that_goes_back(database: Database, clock: Clock, known: Revocations) -> None:
     """A clock that leaps, ahead or back, hides no revocation for longer than a poll (FT-1)."""
     await known.poll()
     for number, leap in enumerate((-3600, 86400, -86400, 59, -30)):
@@ -113,7 +121,7 @@ async def test_clock_that_goes_back(database: Embedded, clock: Clock, known: Rev
         assert [str(n) for n in range(number + 1)] == refused(known, *"01234")
 
 
-async def test_kept_until_the_end(database: Embedded, clock: Clock, known: Revocations) -> None:
+async def test_kept_until_the_end(database: Database, clock: Clock, known: Revocations) -> None:
     """A revocation is kept as long as something could be accepted, though its row be gone."""
     await revoke(database, "a", int(clock()))
     await known.poll()
@@ -127,7 +135,7 @@ async def test_kept_until_the_end(database: Embedded, clock: Clock, known: Revoc
 
 
 @pytest.mark.parametrize(("age", "left"), [(600, 2), (4200, 2), (4201, 1)])
-async def test_cleaning(database: Embedded, clock: Clock, age: int, left: int) -> None:
+async def test_cleaning(database: Database, clock: Clock, age: int, left: int) -> None:
     """Rows are removed an hour after their end; but the newest stays, for its number."""
     await revoke(database, "a", int(clock()))
     await revoke(database, "b", int(clock()))
@@ -137,7 +145,7 @@ async def test_cleaning(database: Embedded, clock: Clock, age: int, left: int) -
 
 
 async def test_polls_at_once(
-    database: Embedded, clock: Clock, known: Revocations, monkeypatch: pytest.MonkeyPatch
+    database: Database, clock: Clock, known: Revocations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A poll that began before a revocation, and ends after it was learnt, forgets nothing."""
     read, began, go = database.read, asyncio.Event(), asyncio.Event()
@@ -175,7 +183,7 @@ async def test_pause_leaves_time() -> None:
     ],
 )
 async def test_no_failure_ends_the_polls(
-    database: Embedded,
+    database: Database,
     clock: Clock,
     known: Revocations,
     error: Exception,
@@ -284,10 +292,12 @@ async def test_database_that_is_down(server: Server, caplog: pytest.LogCaptureFi
     healthy = {"status": "ok", "ready": True, "problems": {}}
     assert healthy == (await server.get("/health-check")).json()
     await server.auth.database.close()
+    with pytest.raises(Unavailable) as closed:
+        await server.auth.database.read("select 1")
+    down = f"The database cannot be read: {closed.value}. See to its file and its disk."
     for seconds, stale in ((0, {}), (5, {}), (1, {"revocations": STALE})):
         server.clock.advance(seconds)
         answer = await server.get("/health-check")
-        down = "The database cannot be read: the database is closed. See to its file and its disk."
         problems = {"database": down, **stale}
         assert (200, {"status": "degraded", "ready": False, "problems": problems}) == (
             answer.status_code,

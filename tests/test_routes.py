@@ -13,6 +13,7 @@ import pytest_asyncio
 from picoauth import (
     FORM,
     AccessRefused,
+    Administrator,
     Attempt,
     AuthError,
     ConfigError,
@@ -25,7 +26,9 @@ from picoauth import (
     Reply,
     Request,
     Route,
+    Row,
     Statement,
+    Whose,
     described,
     hookimpl,
     problems,
@@ -66,6 +69,8 @@ class GatePlugin(Plugin[NoSettings]):
     async def sesame(self, request: Request) -> Any:
         if request.headers.get("x-sesame") == "shut":
             raise Denied(problems.REFUSED)
+        if request.headers.get("x-sesame") == "key":
+            return Administrator("key:sesame")
         return "Ali" if request.headers.get("x-sesame") == "open" else None
 
     @hookimpl
@@ -88,7 +93,8 @@ class GatePlugin(Plugin[NoSettings]):
 
     async def told(self, request: Request) -> Reply:
         body = asdict(request.body) if isinstance(request.body, Grant) else request.body
-        principal = getattr(request.principal, "user_id", str(request.principal))
+        known = getattr(request.principal, "user_id", str(request.principal))
+        principal = request.caller.actor or known
         seen = {"body": body, "path": request.path, "listener": request.listener}
         return Reply({**seen, "principal": principal, "query": dict(request.query)})
 
@@ -115,11 +121,11 @@ class SlowPlugin(Plugin[NoSettings]):
     def limiter(self) -> Limiter:
         return self
 
-    async def attempt(self, attempt: Attempt) -> None:
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
         self.attempts.append(attempt)
         if attempt.address == "203.0.113.9":
             raise AuthError(problems.TOO_MANY_ATTEMPTS)
-        await self.auth.default_limiter.attempt(attempt)
+        return await self.auth.default_limiter.attempt(attempt, *look)
 
     def succeeded(self, attempt: Attempt) -> Sequence[Statement]:
         return self.auth.default_limiter.succeeded(attempt)
@@ -207,6 +213,8 @@ async def test_guard_of_a_plugin(server: Server) -> None:
     assert (200, None) == said["open"].code
     assert "Ali" == said["open"].json["principal"]
     assert ((403, "refused"), (403, "forbidden")) == (said["shut"].code, said[""].code)
+    key = await ask(server, "GET", "/gate/sesame", headers=[("X-Sesame", "key")])
+    assert "key:sesame" == key.json["principal"], "an administrator acts under that name"
     twice = [("X-Sesame", "shut"), ("x-sesame", "open")]
     assert (200, None) == (await ask(server, "GET", "/gate/sesame", headers=twice)).code
 
@@ -298,11 +306,10 @@ async def test_limiter_refuses(server: Server) -> None:
 async def test_limiter_of_a_login(server: Server, slow: SlowPlugin) -> None:
     """A login asks when it is entered, and again for the account and factor that are tried."""
     await server.login()
-    ann = await server.auth.users.find("username", "ann")
-    assert ann is not None
+    hashed = server.auth.secrets.digests("typed", "ann")[0].hex()
     assert [
         Attempt("/auth/login", "127.0.0.1"),
-        Attempt("/auth/login", "127.0.0.1", ann.id, "password"),
+        Attempt("/auth/login", "127.0.0.1", hashed, "password", Whose.named("ann")),
     ] == slow.attempts
 
 

@@ -11,18 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tests.processes import PATIENCE, accepts, free_port, program, running
+from tests.certificates import self_signed
+from tests.fronts import FRONTS, Setup, changed
+from tests.processes import PATIENCE, free_port, program, running
 from tests.wire import short_folder
 
 RUN = Path(__file__).parent.parent / "docs" / "run"
@@ -35,44 +32,6 @@ plugins = ["password"]
 public_url = "https://{HOST}"
 trusted_proxies = ["unix"]
 """
-
-
-def changed(name: str, changes: dict[str, str]) -> str:
-    """A file of ours with its paths and ports changed to those of a test."""
-    text = (RUN / name).read_text(encoding="utf-8")
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for the host of the examples, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    chain, private = folder / "fullchain.pem", folder / "privkey.pem"
-    chain.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return chain, private
 
 
 @contextmanager
@@ -112,60 +71,14 @@ class Front:
             return answer
 
 
-@contextmanager
-def nginx(folder: Path, port: int, chain: Path, key: Path) -> Iterator[None]:
-    site = changed(
-        "nginx.conf",
-        {
-            "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
-            "listen [::]:443 ssl;": "",
-            "/run/picoauth/picoauth.sock": f"{folder}/picoauth.sock",
-            "/etc/ssl/picoauth/fullchain.pem": str(chain),
-            "/etc/ssl/picoauth/privkey.pem": str(key),
-        },
-    )
-    (folder / "site.conf").write_text(site, encoding="utf-8")
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    main = f"daemon off; master_process off; pid {folder}/nginx.pid; events {{}}"
-    whole = f"{main} http {{ access_log off; {paths} include {folder}/site.conf; }}"
-    (folder / "nginx.conf").write_text(whole, encoding="utf-8")
-    command = [program("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", "stderr"]
-    with running(command, folder, lambda _: accepts(port)):
-        yield
-
-
-@contextmanager
-def caddy(folder: Path, port: int, chain: Path, key: Path) -> Iterator[None]:
-    site = changed(
-        "Caddyfile",
-        {
-            "\n" + HOST + " {": (
-                "\n{\n admin off\n auto_https disable_redirects\n}\n"
-                f"https://{HOST}:{port} {{\n bind 127.0.0.1\n tls {chain} {key}"
-            ),
-            "/run/picoauth/picoauth.sock": f"{folder}/picoauth.sock",
-        },
-    )
-    (folder / "Caddyfile").write_text(site, encoding="utf-8")
-    command = [program("caddy"), "run", "--config", f"{folder}/Caddyfile", "--adapter", "caddyfile"]
-    homes = {name: str(folder) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    with running(command, folder, lambda _: accepts(port), homes):
-        yield
-
-
-PROXIES = {"nginx": nginx, "caddy": caddy}
-
-
-@pytest.fixture(scope="module", params=PROXIES)
+@pytest.fixture(scope="module", params=FRONTS)
 def front(request: pytest.FixtureRequest) -> Iterator[Front]:
     """Both proxies with our files, before a picoauth where Ann is registered."""
     program(request.param)
     with short_folder() as folder, serving(folder):
-        chain, key = certificate(folder)
-        port = free_port()
-        with PROXIES[request.param](folder, port, chain, key):
-            made = Front(port, ssl.create_default_context(cafile=chain))
+        pair, port = self_signed(folder, HOST), free_port()
+        with FRONTS[request.param](Setup(RUN, folder, HOST, port, pair)):
+            made = Front(port, ssl.create_default_context(cafile=pair[0]))
             with made.client() as client:
                 assert 201 == made.ask(client, "POST", "/auth/register", json=ANN).status_code
             yield made
@@ -266,7 +179,7 @@ def units(folder: Path) -> list[str]:
     names = []
     for name in ("picoauth.service", "picoauth.socket"):
         changes = {"/opt/picoauth/bin/picoauth": PICOAUTH} if name.endswith("service") else {}
-        (folder / name).write_text(changed(name, changes), encoding="utf-8")
+        (folder / name).write_text(changed(RUN / name, changes), encoding="utf-8")
         names.append(str(folder / name))
     return names
 

@@ -17,8 +17,8 @@ import pytest
 from picoauth import (
     Addition,
     Caller,
+    Database,
     Denied,
-    Embedded,
     Event,
     RefreshReused,
     Seconds,
@@ -416,8 +416,9 @@ async def test_stateless_refresh_reads_nothing(
         asked.append(f"{args} {more}")
         return []
 
-    monkeypatch.setattr(Embedded, "read", read)
-    monkeypatch.setattr(Embedded, "write", read)
+    database = stateless.auth.database
+    monkeypatch.setattr(database, "read", read)
+    monkeypatch.setattr(database, "write", read)
     stateless.clock.advance(3600)
     answer = await stateless.auth.grants.refresh(token, Caller())
     assert [] == asked
@@ -501,7 +502,7 @@ def settings(**more: Any) -> TokenSettings:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with kernel_tables(tmp_path) as database:
         yield database
 
@@ -523,7 +524,7 @@ def session(name: str = "s", user_id: str = "ann", epoch: int = 0, **more: Any) 
     return Session(id=name, user_id=user_id, epoch=epoch, **{**members, **more})
 
 
-def store_of(database: Embedded, **more: Any) -> SqlSessions:
+def store_of(database: Database, **more: Any) -> SqlSessions:
     return SqlSessions(database, settings(**more), lambda: NOW)
 
 
@@ -536,7 +537,7 @@ def store_of(database: Embedded, **more: Any) -> SqlSessions:
     ],
 )
 async def test_revocation_lasts_as_long_as_any_token(
-    database: Embedded, more: dict[str, Any], life: int
+    database: Database, more: dict[str, Any], life: int
 ) -> None:
     """An ended session is listed until the last token that is accepted without its row has ended.
 
@@ -553,7 +554,7 @@ async def test_revocation_lasts_as_long_as_any_token(
     assert expected == await database.read("select * from revocations")
 
 
-async def test_revocation_that_is_listed_already(database: Embedded) -> None:
+async def test_revocation_that_is_listed_already(database: Database) -> None:
     """A session that is on the list before its row says so ends all the same."""
     store = store_of(database)
     await database.write(*await store.put(session()))
@@ -577,7 +578,7 @@ async def test_revocation_that_is_listed_already(database: Embedded) -> None:
     ],
 )
 async def test_store_does_not_rotate(
-    database: Embedded, generation: int, more: dict[str, Any]
+    database: Database, generation: int, more: dict[str, Any]
 ) -> None:
     """The one statement that rotates looks at generation, window, ends and user (bob is disabled)."""
     store = store_of(database)

@@ -171,6 +171,33 @@ def test_every_mistake_at_once() -> None:
     assert problems == wrong(value, "[t]")
 
 
+def apart(towns: tuple[Address, ...]) -> None:
+    if len({town.city for town in towns}) < len(towns):
+        raise ValueError("must be apart")
+
+
+@dataclass(frozen=True)
+class Tour:
+    """Parts that are looked at together, behind a member that may be wrong."""
+
+    name: str = described("A text.")
+    towns: tuple[Address, ...] = described("Parts.", default=(), check=apart)
+
+
+@pytest.mark.parametrize(
+    ("towns", "problems"),
+    [
+        (["Ulm", "Bonn"], []),
+        (["Ulm", "Ulm"], [("towns", "must be apart")]),
+        (["Ulm", "U"], [("towns[1].city", "must have at least 2 characters")]),
+    ],
+)
+def test_parts_beside_a_mistake(towns: list[str], problems: list[tuple[str, str]]) -> None:
+    """Parts that are right are made, and looked at, whatever else is wrong."""
+    value = {"towns": [{"city": town} for town in towns]}
+    assert [("name", "is missing"), *problems] == wrong(value, kind=Tour)
+
+
 def test_the_whole_is_no_object() -> None:
     """A body must be an object, a part of the settings a table."""
     assert [("", "must be an object")] == wrong([])

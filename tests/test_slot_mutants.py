@@ -18,6 +18,7 @@ from picoauth import (
     AuthError,
     Conflict,
     Limiter,
+    Row,
     Session,
     SessionStore,
     Statement,
@@ -25,6 +26,7 @@ from picoauth import (
     parse,
     problems,
 )
+from picoauth.database import Args
 from picoauth.sqlsessions import SqlSessions
 from picoauth.testing import Clock
 from picoauth.testing.contracts import LimiterContract, SessionStoreContract
@@ -165,8 +167,8 @@ class Overwriting(Mutant):
     """Takes the same id twice."""
 
     async def put(self, session: Session) -> Sequence[Statement]:
-        statements = await super().put(session)
-        return await self.rewritten(statements, "insert into", "insert or replace into")
+        gone = Statement("delete from sessions where id = ?", (session.id,))
+        return [gone, *await super().put(session)]
 
 
 class Childish(Mutant):
@@ -334,75 +336,87 @@ async def test_stores(
 # Limiters
 
 
+def plain(attempt: Attempt) -> str:
+    return f"{attempt.factor} {attempt.user}"
+
+
 class AfterChecking(AccountLimiter):
     """Looks whether there were too many, and counts afterwards."""
 
-    async def attempt(self, attempt: Attempt) -> None:
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
         sql = "select failures, next_at from throttle where key = ?"
-        rows = await self.database.read(sql, (self.key(attempt),))
+        rows = await self.database.read(sql, (plain(attempt),))
         await asyncio.sleep(0)
         if rows and rows[0][1] > self.now():
-            raise await self.refusal(self.key(attempt))
+            raise await self.refusal(attempt)
         with contextlib.suppress(AuthError):
-            await super().attempt(attempt)
+            return await super().attempt(attempt, *look)
+        return []
+
+
+class Blind(AccountLimiter):
+    """Looks at nothing."""
+
+    async def attempt(self, attempt: Attempt, *_: Statement) -> list[list[Row]]:
+        return await super().attempt(attempt)
 
 
 class Speechless(AccountLimiter):
     """Does not say how long to wait."""
 
-    async def refusal(self, key: str) -> AuthError:
+    async def refusal(self, attempt: Attempt) -> AuthError:
         return AuthError(problems.TOO_MANY_ATTEMPTS, retry_after=1)
 
 
 class Prolonging(AccountLimiter):
     """Moves the end of a delay with each attempt that comes too soon."""
 
-    async def attempt(self, attempt: Attempt) -> None:
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
         try:
-            await super().attempt(attempt)
+            return await super().attempt(attempt, *look)
         except AuthError:
             sql = "update throttle set next_at = ? + 2 where key = ?"
-            await self.database.write(Statement(sql, (self.now(), self.key(attempt))))
+            await self.database.write(Statement(sql, (self.now(), plain(attempt))))
             raise
 
 
 class Locking(AccountLimiter):
     """Lets nobody in any more after some failures."""
 
-    async def attempt(self, attempt: Attempt) -> None:
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
         sql = "select failures from throttle where key = ?"
-        rows = await self.database.read(sql, (self.key(attempt),))
+        rows = await self.database.read(sql, (plain(attempt),))
         if rows and rows[0][0] > self.settings.failures + 2:
             raise AuthError(problems.TOO_MANY_ATTEMPTS, retry_after=3600)
-        await super().attempt(attempt)
+        return await super().attempt(attempt, *look)
 
 
 class ByAccount(AccountLimiter):
     """Counts all factors of an account together."""
 
-    def key(self, attempt: Attempt) -> str:
-        return f"{attempt.user}"
+    def key(self, attempt: Attempt) -> tuple[str, Args]:
+        return "?", (attempt.user,)
 
 
 class ByAddress(AccountLimiter):
     """Counts each address by itself."""
 
-    def key(self, attempt: Attempt) -> str:
-        return f"{super().key(attempt)} {attempt.address}"
+    def key(self, attempt: Attempt) -> tuple[str, Args]:
+        return "?", (f"{plain(attempt)} {attempt.address}",)
 
 
 class ByRoute(AccountLimiter):
     """Counts each entrance by itself."""
 
-    def key(self, attempt: Attempt) -> str:
-        return f"{super().key(attempt)} {attempt.route}"
+    def key(self, attempt: Attempt) -> tuple[str, Args]:
+        return "?", (f"{plain(attempt)} {attempt.route}",)
 
 
 class Ambiguous(AccountLimiter):
     """Takes the account of one for the factor of another."""
 
-    def key(self, attempt: Attempt) -> str:
-        return f"{attempt.factor} {attempt.user}".strip()
+    def key(self, attempt: Attempt) -> tuple[str, Args]:
+        return "?", (plain(attempt).strip(),)
 
 
 class ForgetsAll(AccountLimiter):
@@ -423,7 +437,7 @@ class ForgetsNoChallenge(AccountLimiter):
     """Goes on counting challenges."""
 
     def succeeded(self, attempt: Attempt) -> Sequence[Statement]:
-        return [Statement("delete from throttle where key = ?", (self.key(attempt),))]
+        return [Statement("delete from throttle where key = ?", (plain(attempt),))]
 
 
 class NeverForgets(AccountLimiter):
@@ -445,27 +459,33 @@ class WithdrawsTooMuch(AccountLimiter):
 
     def withdrawn(self, attempt: Attempt) -> Sequence[Statement]:
         sql = "update throttle set failures = failures - 1 where key = ?"
-        return [Statement(sql, (self.key(attempt),))]
+        return [Statement(sql, (plain(attempt),))]
 
 
 class KnownOnly(AccountLimiter):
     """Counts what are the ids of users, and lets others try for ever."""
 
-    async def attempt(self, attempt: Attempt) -> None:
-        if len(attempt.user or "") < 64:
-            await super().attempt(attempt)
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
+        return [] if len(attempt.user or "") == 64 else await super().attempt(attempt, *look)
+
+
+class Unnamed(AccountLimiter):
+    """Counts a name for itself, whosever it is."""
+
+    def key(self, attempt: Attempt) -> tuple[str, Args]:
+        return super().key(replace(attempt, name=None))
 
 
 class Trusting(AccountLimiter):
     """Believes whatever time the table says."""
 
-    async def attempt(self, attempt: Attempt) -> None:
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
         sql = "select next_at from throttle where key = ?"
-        rows = await self.database.read(sql, (self.key(attempt),))
+        rows = await self.database.read(sql, (plain(attempt),))
         wait = rows[0][0] - self.now() if rows else 0
         if wait > 0:
             raise AuthError(problems.TOO_MANY_ATTEMPTS, retry_after=wait)
-        await super().attempt(attempt)
+        return await super().attempt(attempt, *look)
 
 
 class InMemory(AccountLimiter):
@@ -475,14 +495,15 @@ class InMemory(AccountLimiter):
         super().__init__(*arguments)
         self.counts: dict[str, int] = {}
 
-    async def attempt(self, attempt: Attempt) -> None:
-        key = self.key(attempt)
+    async def attempt(self, attempt: Attempt, *look: Statement) -> list[list[Row]]:
+        key = plain(attempt)
         self.counts[key] = self.counts.get(key, 0) + 1
         if self.counts[key] > self.settings.failures:
             raise AuthError(problems.TOO_MANY_ATTEMPTS, retry_after=1)
+        return []
 
     def succeeded(self, attempt: Attempt) -> Sequence[Statement]:
-        self.counts.pop(self.key(attempt), None)
+        self.counts.pop(plain(attempt), None)
         return []
 
 
@@ -497,6 +518,7 @@ class OfTable(LimiterContract):
 
 LIMITERS: Sequence[tuple[str, type[AccountLimiter]]] = [
     ("test_free_attempts_and_a_refusal", Speechless),
+    ("test_look_comes_with_the_count", Blind),
     ("test_two_hundred_at_once", AfterChecking),
     ("test_delays_double_to_the_longest", Locking),
     ("test_attempt_that_comes_too_soon", Prolonging),
@@ -512,6 +534,7 @@ LIMITERS: Sequence[tuple[str, type[AccountLimiter]]] = [
     ("test_withdrawn_attempt", WithdrawsNothing),
     ("test_withdrawn_attempt", WithdrawsTooMuch),
     ("test_name_that_is_nobodys", KnownOnly),
+    ("test_name_of_an_account", Unnamed),
     ("test_clock_that_was_ahead", Trusting),
     ("test_restart", InMemory),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from picoauth import Attempt, AuthError, Embedded, Seconds
+from picoauth import Attempt, AuthError, Database, Seconds
 from picoauth.settings import ThrottleSettings
 from picoauth.testing import Clock
 from picoauth.throttle import AccountLimiter, cleaning
@@ -22,13 +22,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with kernel_tables(tmp_path) as database:
         yield database
 
 
 def limiter(
-    database: Embedded, clock: Clock, failures: int = 10, longest: int = 900
+    database: Database, clock: Clock, failures: int = 10, longest: int = 900
 ) -> AccountLimiter:
     settings = ThrottleSettings(failures=failures, longest=Seconds(longest))
     return AccountLimiter(database, settings, lambda: int(clock()))
@@ -73,14 +73,14 @@ async def delays(limiter: AccountLimiter, clock: Clock, count: int) -> list[int]
     ],
 )
 async def test_delays_double(
-    database: Embedded, clock: Clock, failures: int, longest: int, expected: list[int]
+    database: Database, clock: Clock, failures: int, longest: int, expected: list[int]
 ) -> None:
     """From the set failure on each delay is twice the last, up to the longest, and stays there."""
     limited = limiter(database, clock, failures, longest)
     assert expected == await delays(limited, clock, len(expected))
 
 
-async def test_withdrawn_attempt_counts_for_nothing(database: Embedded, clock: Clock) -> None:
+async def test_withdrawn_attempt_counts_for_nothing(database: Database, clock: Clock) -> None:
     """What nobody could look at, because a queue was full, brings no delay nearer."""
     limit = limiter(database, clock, failures=2)
     for _ in range(5):
@@ -91,7 +91,7 @@ async def test_withdrawn_attempt_counts_for_nothing(database: Embedded, clock: C
     assert [(0,)] == await database.read("select failures from throttle")
 
 
-async def test_routes_alone_are_free(database: Embedded, clock: Clock) -> None:
+async def test_routes_alone_are_free(database: Database, clock: Clock) -> None:
     """An attempt of no account is neither counted nor refused: limits by address are a plugin's."""
     limited = limiter(database, clock, failures=1)
     attempt = Attempt("/auth/login", "192.0.2.1")
@@ -100,7 +100,7 @@ async def test_routes_alone_are_free(database: Embedded, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3600, 86400 * 365])
-async def test_clock_that_was_ahead(database: Embedded, clock: Clock, ahead: int) -> None:
+async def test_clock_that_was_ahead(database: Database, clock: Clock, ahead: int) -> None:
     """A delay that a wrong clock wrote keeps nobody out; the failures still count (FT-1)."""
     limited = limiter(database, clock, failures=1)
     clock.advance(ahead)
@@ -109,7 +109,7 @@ async def test_clock_that_was_ahead(database: Embedded, clock: Clock, ahead: int
     assert [0, 8] == [await wait(limited), await wait(limited)]
 
 
-async def test_clock_that_goes_back_a_little(database: Embedded, clock: Clock) -> None:
+async def test_clock_that_goes_back_a_little(database: Database, clock: Clock) -> None:
     """A small step back is no way around a delay."""
     limited = limiter(database, clock, failures=1)
     assert 0 == await wait(limited)
@@ -117,14 +117,14 @@ async def test_clock_that_goes_back_a_little(database: Embedded, clock: Clock) -
     assert 31 == await wait(limited)
 
 
-async def test_delay_of_someone_who_succeeded_meanwhile(database: Embedded, clock: Clock) -> None:
+async def test_delay_of_someone_who_succeeded_meanwhile(database: Database, clock: Clock) -> None:
     """A refusal whose row is gone when it is worded asks for one second."""
-    refusal = await limiter(database, clock).refusal("password nobody")
+    refusal = await limiter(database, clock).refusal(ANN)
     assert (1, "1") == (refusal.extra["retry_after"], refusal.headers["Retry-After"])
 
 
 @pytest.mark.parametrize(("age", "left"), [(86400, 1), (86401, 0)])
-async def test_cleaning(database: Embedded, clock: Clock, age: int, left: int) -> None:
+async def test_cleaning(database: Database, clock: Clock, age: int, left: int) -> None:
     """Failures are forgotten a day after the last one."""
     limited = limiter(database, clock)
     await limited.attempt(ANN)

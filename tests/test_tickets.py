@@ -6,16 +6,15 @@ import asyncio
 import base64
 import hashlib
 import itertools
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from picoauth import Conflict, Embedded, Statement, Ticket
+from picoauth import Conflict, Database, Statement, Ticket
 from picoauth.testing import Clock
 from picoauth.tickets import Tickets, cleaning
+from tests import storage
 from tests.storage import kernel_tables
 
 PURPOSES = ["flow", "stepup", "reset", "email", "code"]
@@ -41,13 +40,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Embedded]:
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with kernel_tables(tmp_path) as database:
         yield database
 
 
 @pytest.fixture
-def tickets(database: Embedded, clock: Clock) -> Tickets:
+def tickets(database: Database, clock: Clock) -> Tickets:
     return Tickets(database, lambda: int(clock()), Counting())
 
 
@@ -87,15 +86,20 @@ async def test_ticket_is_valid_once_it_is_written(tickets: Tickets) -> None:
     assert await tickets.take("flow", secret) is None
 
 
-async def test_secret_is_long_and_not_stored(tickets: Tickets, database: Embedded) -> None:
+@pytest.mark.embedded
+async def test_secret_is_long_and_not_stored(tickets: Tickets, tmp_path: Path) -> None:
     """256 random bits are handed out, and no file has them (T-2)."""
     secret = await issued(tickets)
     assert base64.urlsafe_b64encode(draw(1)).decode() == secret + "="
     assert secret != await issued(tickets)
-    stored = b"".join(each.read_bytes() for each in database.path.parent.iterdir())
-    assert secret.encode() not in stored
-    assert draw(1) not in stored
-    assert hashlib.sha256(secret.encode()).digest() in stored
+    found = stored(tmp_path)
+    assert secret.encode() not in found
+    assert draw(1) not in found
+    assert hashlib.sha256(secret.encode()).digest() in found
+
+
+def stored(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in folder.iterdir())
 
 
 async def test_purpose_is_part_of_a_ticket(tickets: Tickets) -> None:
@@ -217,12 +221,15 @@ async def test_cleaning(tickets: Tickets, clock: Clock, age: int, left: int) -> 
     assert [(left,)] == await tickets.database.read("select count(*) from tickets")
 
 
-async def test_taking_is_one_statement(tickets: Tickets, database: Embedded) -> None:
+async def test_taking_is_one_statement(
+    tmp_path: Path, tickets: Tickets, database: Database
+) -> None:
     """Nothing is read before it is taken: another process may come between."""
     secret = await issued(tickets)
     statement = tickets.taking("flow", secret)
-    with closing(sqlite3.connect(database.path)) as other:
-        assert 1 == len(other.execute(statement.sql, statement.args).fetchall())
-        other.commit()
+    other = storage.engine(tmp_path / "test.db")
+    [taken] = await other.write(statement)
+    assert 1 == len(taken)
+    await other.close()
     with pytest.raises(Conflict):
         await database.write(statement)

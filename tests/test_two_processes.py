@@ -228,6 +228,114 @@ def test_job_runs_in_one(two: Two) -> None:
         two.both("advance", seconds=61)
 
 
+# Links and codes that were mailed
+
+MAILED = """
+plugins = ["password", "email", "reset", "magic-link", "captured-mail"]
+[throttle]
+failures = 1000
+[mail]
+hourly = 10
+"""
+ANN = {"username": "ann", "password": "correct horse battery staple"}
+NEW = {"password": "another horse battery staple"}
+FORGOT, LOGIN = "/auth/forgot_password", "/auth/login"
+
+
+class Served:
+    """Two servers on one file, and Ann, whose address is not verified yet."""
+
+    def __init__(self, two: Two, folder: Path) -> None:
+        self.two = two
+        two.both("serve", folder=str(folder), now=NOW, settings=MAILED)
+        made = {**ANN, "email": "ann@example.com"}
+        body = {"method": "POST", "path": "/auth/register", "body": made}
+        assert {"201": 1} == two.first.do("ask", **body)
+
+    def mails(self, template: str) -> list[dict[str, str]]:
+        """The values of all that were sent, by whichever process."""
+        sent = [mail for found in self.two.both("mails") for mail in found]
+        return [values for name, _, values in sent if name == template]
+
+    def token(self, template: str) -> str:
+        [values] = self.mails(template)
+        return values["link"].partition("=")[2]
+
+    def race(self, method: str, path: str, *bodies: Any, **more: Any) -> dict[str, int]:
+        """The same in both processes, or one thing in each."""
+        asking = [
+            ("ask", {"method": method, "path": path, "body": body, **more}) for body in bodies
+        ]
+        return summed(self.two.at_once(*(asking * 2)[:2]))
+
+    def session(self) -> str:
+        token: str = self.two.first.do("answer", path=LOGIN, body=ANN)["access_token"]
+        return token
+
+    def verified(self) -> None:
+        body = {"token": self.token("email/verify")}
+        asked = {"method": "POST", "path": "/auth/email/verify", "token": self.session()}
+        assert {"200": 1} == self.two.first.do("ask", body=body, **asked)
+        self.two.both("advance", seconds=61)
+
+
+@pytest.fixture
+def served(processes: Two, tmp_path: Path) -> Iterator[Served]:
+    yield Served(processes, tmp_path)
+    processes.both("stop")
+
+
+@pytest.mark.parametrize("proof", ["token", "code"])
+def test_address_is_verified_once(served: Served, proof: str) -> None:
+    """Of all who verify an address by one link or one code, in two processes, one does (T-3)."""
+    [values] = served.mails("email/verify")
+    body = {proof: values["code"] if proof == "code" else values["link"].partition("=")[2]}
+    refused = "400 wrong_code" if proof == "code" else "404 not_found"
+    found = served.race("POST", "/auth/email/verify", body, times=2, token=served.session())
+    assert (1, 3) == (found["200"], sum(found.values()) - found["200"])
+    assert {refused, "200", "401 session_ended", "401 start_over"} >= set(found)
+    verified = "select count(*) from identifiers where kind = 'email' and verified_at is not null"
+    assert [[1]] == served.two.first.do("rows", sql=verified)
+
+
+def test_one_mail_is_sent_by_either(served: Served) -> None:
+    """Of fifty who ask in two processes for a new password one gets a mail, and it comes once."""
+    served.verified()
+    assert {"202": 50} == served.race("POST", FORGOT, {"username": "ann"}, times=25)
+    assert 1 == len(served.mails("reset/reset"))
+
+
+def test_password_is_reset_once(served: Served) -> None:
+    """Of two processes that take the link of a reset at once, one sets the password (T-3)."""
+    served.verified()
+    served.race("POST", FORGOT, {"username": "ann"})
+    path = f"{FORGOT}/{served.token('reset/reset')}"
+    other = {"password": "yet another horse battery staple"}
+    assert {"204": 1, "404 not_found": 1} == served.race("PUT", path, NEW, other)
+    logins = served.race("POST", LOGIN, {**ANN, **NEW}, {**ANN, **other})
+    assert {"200": 1, "401 invalid_credentials": 1} == logins
+    assert 1 == len(served.mails("reset/changed"))
+
+
+@pytest.mark.parametrize("ways", [("link", "link"), ("link", "code"), ("code", "link")])
+def test_magic_link_is_used_once(served: Served, ways: tuple[str, str]) -> None:
+    """Link and code are one proof: of all who come with either, in two processes, one is in."""
+    served.verified()
+    asked = {"factor": "magic-link", "username": "ann"}
+    flow = served.two.first.do("answer", path="/auth/login/begin", body=asked)["flow"]
+    [values] = served.mails("magic-link/login")
+    proofs = {
+        "link": {"factor": "magic-link", "magic-link": values["link"].partition("=")[2]},
+        "code": {"factor": "magic-link", "magic-link": values["code"], "flow": flow},
+    }
+    found = served.race("POST", LOGIN, *(proofs[way] for way in ways), times=10)
+    assert 1 == found.pop("200")
+    assert {"401 proof_refused", "401 flow_ended"} >= set(found)
+    assert 19 == sum(found.values())
+    sessions = "select count(*) from sessions where amr like '%email%'"
+    assert [[1]] == served.two.first.do("rows", sql=sessions)
+
+
 # Mail
 
 
@@ -276,3 +384,39 @@ def test_killed_before_and_after_sending(tmp_path: Path) -> None:
     assert [first, first] == mailing.journal
     mailing.run("send", NOW + 900, "done", kill=False)
     assert [first, first] == mailing.journal
+
+
+def test_closed_accounts_are_deleted_once(processes: Two, tmp_path: Path) -> None:
+    """Two processes sweep at once, and somebody restores: each is deleted once, or comes back."""
+    settings = "plugins = []\n[account]\ndeletion_grace = '1h'"
+    processes.both("start", folder=str(tmp_path), now=NOW, settings=settings)
+    names = [f"user{number}" for number in range(60)]
+    processes.first.do("register", names=names)
+    ids = [processes.first.do("close", username=name) for name in names]
+    assert {} == processes.total("sweep")
+    processes.both("advance", seconds=3600)
+    assert {"restored": 20} == processes.first.do("reopen", user_ids=ids[:20])
+    assert {"deleted": 40} == processes.total("sweep")
+    assert [[20]] == processes.second.do("rows", sql="select count(*) from users")
+    for one in names[:20]:
+        processes.first.do("close", username=one)
+    processes.both("advance", seconds=3600)
+    swept, restored = processes.at_once(("sweep", {}), ("reopen", {"user_ids": ids[:20]}))
+    assert 20 == swept["deleted"] + restored.get("restored", 0)
+    left = processes.first.do("rows", sql="select count(*), count(closed_at) from users")
+    assert [[restored.get("restored", 0), 0]] == left
+    processes.both("stop")
+
+
+def test_names_are_counted_together(two: Two) -> None:
+    """Two processes let one user take three names, whichever is asked."""
+    user = two.first.do("login", username="ann")["user_id"]
+    total: Counter[str] = Counter()
+    for turn in range(4):
+        renames = [
+            ("rename", {"user_id": user, "prefix": f"{who}{turn}x", "times": 10}) for who in "ab"
+        ]
+        total += Counter(summed(two.at_once(*renames)))
+    assert 3 == total["renamed"]
+    assert total.keys() <= {"renamed", "too_many_renames", "conflict"}
+    assert [[3]] == two.first.do("rows", sql="select count(*) from renames")

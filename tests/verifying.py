@@ -13,16 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
@@ -73,26 +68,8 @@ class Publisher:
         self.answers[path] = status, text if isinstance(text, bytes) else text.encode()
 
 
-def certified(folder: Path, name: str) -> Path:
-    """A file with a certificate for a name, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    kinds = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    path = folder / "certificate.pem"
-    path.write_bytes(certificate.public_bytes(Encoding.PEM) + key.private_bytes(*kinds))
-    return path
-
-
 @contextmanager
-def publishing(certificate: Path | None = None) -> Iterator[Publisher]:
+def publishing(certificate: tuple[Path, Path] | None = None) -> Iterator[Publisher]:
     """Over TLS where there is a certificate, which is for `localhost`."""
     publisher = Publisher()
 
@@ -118,7 +95,7 @@ def publishing(certificate: Path | None = None) -> Iterator[Publisher]:
         publisher.url = f"http://127.0.0.1:{server.server_port}"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
+            context.load_cert_chain(*certificate)
             server.socket = context.wrap_socket(server.socket, server_side=True)
             publisher.url = f"https://localhost:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -202,12 +179,6 @@ def following(server: Server, publisher: Publisher, **more: Any) -> Followed:
     verifier.follower = Follower(issuer, client, 1, server.clock, uptime)
     verifier.follower.tried.set()
     return Followed(server, publisher, verifier, uptime)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @dataclass
