@@ -231,7 +231,8 @@ class PinFactor(Factor):
 
     async def identify(self, payload: Payload) -> Attemptee:
         typed = str(payload.get("username", ""))
-        return Attemptee(name=Whose.identified("username", typed), typed=typed)
+        name = Whose.identified("username", typed) if typed else None  # what is missing is nobody's
+        return Attemptee(name=name, typed=typed)
 
     async def verify(self, situation: Situation, payload: Payload) -> Proof:
         user, pin = situation.user or situation.claimed, payload.get("pin")

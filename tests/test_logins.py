@@ -384,7 +384,7 @@ async def test_session_store_outside_the_database(
     async def failing(*_: Any, **__: Any) -> None:
         raise reason
 
-    monkeypatch.setattr(server.auth.events, "commit", failing)
+    monkeypatch.setattr(server.auth.events, "committed", failing)
     reason: Exception = Conflict(99)
     assert (401, "start_over") == code_of(await step(server, **PIN))
     reason = ValueError("a bug")
