@@ -70,7 +70,10 @@ class Undeliverable(Exception):
 
 
 class Unavailable(Exception):
-    """A part that this request needs cannot answer now: nothing was done, trying again is safe."""
+    """A part that this request needs cannot answer now: nothing was done, trying again is safe.
+
+    What it says reaches the log, and no client: it holds no address and no secret.
+    """
 
     def __init__(self, what: str, *, retry_after: int = 1) -> None:
         super().__init__(what)

@@ -22,7 +22,7 @@ from picoauth.users import TAIL, shown
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
-BATCH = 500
+BATCH = 1000
 """Users of one write. What a server on the same file writes meanwhile waits for it."""
 TOLD = 1000
 """Refusals that are kept; all others are counted."""

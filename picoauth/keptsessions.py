@@ -124,6 +124,12 @@ class KeptSessions:
         found = [one for one in kept if one.alive(now) and not self.over(one)]
         return sorted(found, key=lambda session: session.id, reverse=True)
 
+    async def crowding(self, session: Session, most: int) -> Statement | Sequence[str]:
+        kept = await self.list(session.user_id)
+        beside = [one for one in kept if one.parent_id == session.parent_id]
+        beside.sort(key=lambda one: one.rotated_at, reverse=True)
+        return [one.id for one in beside[most - 1 :]]
+
     async def undo(self, session: Session, before: Session | None = None) -> None:
         """Nobody was handed what is taken back here; where that fails, nobody ever is."""
         try:

@@ -14,7 +14,6 @@ from picoauth.errors import Conflict, Denied
 from picoauth.events import Event, LoginCompleted, SessionDerived, SessionEnded
 from picoauth.problems import SESSION_ENDED
 from picoauth.sessions import Delivery, Session, undoing
-from picoauth.sqlsessions import SqlSessions
 from picoauth.users import User
 
 if TYPE_CHECKING:
@@ -150,33 +149,22 @@ class Mint:
     ) -> dict[str, Any]:
         """The only place where sessions are put into the store. Raises Conflict."""
         answer = await answering
-        store, most = self.auth.sessions, self.auth.config.logins.sessions
-        asking = [store.crowding(session, most)] if isinstance(store, SqlSessions) else []
-        crowded = [] if asking else await self.crowded(session, most)
+        crowding = await self.auth.sessions.crowding(session, self.auth.config.logins.sessions)
+        asking = [crowding] if isinstance(crowding, Statement) else []
         made = await self.auth.sessions.put(session)
-        async with undoing(store, session):
+        async with undoing(self.auth.sessions, session):
             replies, found = await self.auth.events.committed(
                 event, *statements, *made, *asking, also=also
             )
         self.auth.cookies.hand(session)
-        if asking:
-            crowded = [session_id for (session_id,) in found[-1]]
+        crowded = (
+            [session_id for (session_id,) in found[-1]]
+            if isinstance(crowding, Statement)
+            else crowding
+        )
         if crowded:
             await self.make_room(crowded, event)
         return {**answer, **replies}
-
-    async def crowded(self, session: Session, most: int) -> Sequence[str]:
-        """The ids of those that were not used for longest and have to end for one more (S-7).
-
-        Of logins for a login, of its own siblings for a sibling: no number of sites ends a login.
-        """
-        found = [
-            one
-            for one in await self.auth.sessions.list(session.user_id)
-            if one.parent_id == session.parent_id
-        ]
-        found.sort(key=lambda one: one.rotated_at, reverse=True)
-        return [one.id for one in found[most - 1 :]]
 
     async def make_room(self, crowded: Sequence[str], event: Event) -> None:
         """End those. Where that fails, the login stands, and the next one ends them."""

@@ -6,10 +6,13 @@ import json
 import logging
 from typing import Any
 
+from picoauth import troubles
 from picoauth.errors import AuthError, Conflict, Unavailable
 from picoauth.problems import CONFLICT, INTERNAL_ERROR, UNAVAILABLE
+from picoauth.seldom import Seldom
 
 log = logging.getLogger("picoauth.http")
+log.addFilter(Seldom())
 
 EXPECTED = {
     401: {"www-authenticate": "Bearer"},
@@ -28,6 +31,9 @@ def problem(
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body; of an unknown error they tell nothing, and the log everything."""
     refusal = worded(error)
+    if isinstance(error, Unavailable):
+        reason = troubles.worded(error)
+        log.warning("request %s: %s", request_id, reason, extra={"seldom": reason})
     if refusal is None:
         log.error("request %s failed", request_id, exc_info=error)
         refusal = AuthError(INTERNAL_ERROR)

@@ -73,6 +73,13 @@ class SessionStore(Protocol):
     """
 
     async def put(self, session: Session) -> Sequence[Statement]: ...
+    async def crowding(self, session: Session, most: int) -> Statement | Sequence[str]:
+        """The ids of those beside it that have to end so that `most` are left with it (S-7).
+
+        Those not used for longest: of logins for a login, and of its own siblings for a sibling,
+        so that no number of sites ends a login. Or a query for them, which joins its write.
+        """
+
     async def change(self, session: Session, generation: int) -> Sequence[Statement]:
         """Replace a session, if it still has this generation and lives; a conflict if not."""
 

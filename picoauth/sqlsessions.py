@@ -119,8 +119,7 @@ class SqlSessions:
         rows = await self.database.read(sql, (user_id,))
         return [found for row in rows if (found := session(row)).alive(self.now())]
 
-    def crowding(self, session: Session, most: int) -> Statement:
-        """A query for those that have to end so that this one has room, in the write of its `put`."""
+    async def crowding(self, session: Session, most: int) -> Statement | Sequence[str]:
         now, like = self.now(), session.parent_id or ""
         return Statement(CROWDING, (session.user_id, like, session.id, now, now, most - 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,6 +35,7 @@ from picoauth import (
     problems,
 )
 from picoauth.http import Asgi
+from picoauth.seldom import Seldom
 from picoauth.testing import Server, serving
 from tests.asgi import EXAMPLES, SECURITY, Message, ask, bearer, receiver, scope_of, typed
 
@@ -369,6 +371,33 @@ async def test_refusals(
     assert "fire" not in str(got)
     again = {429: "1", 503: "9" if isinstance(outcome, Unavailable) else "1"}
     assert again.get(got.status) == got.headers.get("retry-after")
+
+
+async def test_why_it_cannot_answer(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what a client is not told, without addresses, and does not say it each time."""
+    for what in ("the lamp of ann@example.com is out", "the wick is out"):
+        monkeypatch.setattr(OddPlugin, "outcome", Unavailable(what))
+        for path in ("/odd", "/odd/edge"):
+            assert (503, "unavailable") == (await ask(server, "GET", path)).code
+    said = [r.getMessage().partition(": ")[2] for r in caplog.records if "picoauth.http" == r.name]
+    assert ["the lamp of … is out", "the wick is out"] == said
+
+
+async def test_seldom() -> None:
+    """Each reason passes once a minute, and a flood of reasons takes no memory."""
+    seldom = Seldom()
+
+    def passes(reason: str | None, at: float) -> bool:
+        more = {"created": at} if reason is None else {"created": at, "seldom": reason}
+        return seldom.filter(logging.makeLogRecord(more))
+
+    assert [True] * 3 == [passes(None, 0) for _ in range(3)]
+    assert [True, False, True] == [passes("lamp", at) for at in (0, 59.9, 60)]
+    assert [True, False] == [passes("wick", at) for at in (0, 1)]
+    assert [True] * 200 == [passes(f"lamp {n}", 2) for n in range(200)]
+    assert len(seldom.until) <= 100
 
 
 @pytest.mark.parametrize("path", ["/odd", "/odd/edge"])

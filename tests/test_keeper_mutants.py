@@ -65,6 +65,14 @@ class Timeless(KeptSessions):
         return sorted(found, key=lambda session: session.id, reverse=True)
 
 
+class Crowding(KeptSessions):
+    """Ends logins for a sibling."""
+
+    async def crowding(self, session: Session, most: int) -> Statement | Sequence[str]:
+        kept = sorted(await self.list(session.user_id), key=lambda one: -one.rotated_at)
+        return [one.id for one in kept[most - 1 :]]
+
+
 class Line(Shelf):
     """A keeper of one connection: answers wait there, in order, for whoever asks next."""
 
@@ -94,6 +102,7 @@ STORES = [
     ("test_end_all", Unsettled),
     ("test_end_of_its_time", Timeless),
     ("test_answers_that_nobody_waits_for", Crossed),
+    ("test_who_makes_room", Crowding),
 ]
 
 

@@ -374,7 +374,7 @@ async def test_session_store_outside_the_database(
         async def settle(self) -> None:
             pass
 
-        async def list(self, user_id: str) -> Sequence[Session]:
+        async def crowding(self, session: Session, most: int) -> Statement | Sequence[str]:
             return []
 
     monkeypatch.setattr(server.auth, "sessions", Elsewhere())

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from picoauth.auth import Auth
 from picoauth.changes import settled
+from picoauth.database import Statement
 from picoauth.errors import Conflict, Denied, Unavailable
 from picoauth.sessions import Session, SessionStore, undoing
 from picoauth.testing.contracts.base import (
@@ -116,6 +117,26 @@ class SessionStoreContract(KernelContract):
         assert ["b", "a"] == [each.id for each in await store.list(users["ann"])]
         assert ["c"] == [each.id for each in await store.list(users["bob"])]
         assert [] == list(await store.list("nobody"))
+
+    async def test_who_makes_room(
+        self, auth: Auth, store: SessionStore, users: dict[str, str]
+    ) -> None:
+        """Those not used for longest, of logins for a login, and of siblings for a sibling (S-7)."""
+        now = auth.now()
+        for name, ago in (("b", 30), ("a", 50), ("c", 10), ("ended", 90)):
+            await put(auth, store, users["ann"], name, rotated_at=now - ago)
+        await put(auth, store, users["ann"], "over", idle_at=now, rotated_at=now - 90)
+        for name in ("child", "young"):
+            await put(auth, store, users["ann"], name, parent_id="c", rotated_at=now)
+        await put(auth, store, users["ann"], "nephew", parent_id="a", rotated_at=now - 90)
+        await put(auth, store, users["bob"], "his", rotated_at=now - 90)
+        await end(auth, store, "ended")
+        login = session(auth, users["ann"], "new", rotated_at=now)
+        for most, expected in ((1, ["c", "b", "a"]), (2, ["b", "a"]), (3, ["a"]), (4, []), (9, [])):
+            assert expected == await crowding(auth, store, login, most)
+        sibling = replace(login, id="third", parent_id="c")
+        assert 1 == len(await crowding(auth, store, sibling, 2))
+        assert [] == await crowding(auth, store, sibling, 3)
 
     async def test_change(self, auth: Auth, store: SessionStore, users: dict[str, str]) -> None:
         """It replaces what use, a step-up or a new credential changes, of that session alone."""
@@ -462,6 +483,15 @@ async def put(
     async with undoing(store, made):
         await committed(auth, statements)
     return made
+
+
+async def crowding(auth: Auth, store: SessionStore, made: Session, most: int) -> list[str]:
+    """Who has to make room, of a store that knows, or answers a query for it."""
+    found = await store.crowding(made, most)
+    if not isinstance(found, Statement):
+        return list(found)
+    [rows] = await auth.database.write(found)
+    return [session_id for (session_id,) in rows]
 
 
 async def end(auth: Auth, store: SessionStore, session_id: str) -> None:
