@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from picoauth import discovery
+from picoauth.testing.server import offered
 
 EXAMPLES = {
     path.parent.name for path in Path(__file__).parents[1].glob("examples/*/pyproject.toml")
@@ -26,4 +27,6 @@ def without_examples() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discovery, "entry_points", found)
+        offered.cache_clear()
         yield
+    offered.cache_clear()

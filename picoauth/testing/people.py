@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,6 +93,7 @@ class Ceremonies:
         return ceremony
 
 
+@cache
 def installed(factor: str) -> type[Ceremony] | None:
     for entry in entry_points(group=GROUP, name=factor):
         kind: type[Ceremony] = entry.load()

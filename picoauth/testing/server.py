@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,12 @@ class Server:
         return tokens
 
 
+@cache
+def offered() -> Sequence[Found]:
+    """What is installed, read once: that takes a quarter of the time of a server."""
+    return installed()
+
+
 @asynccontextmanager
 async def serving(
     folder: Path,
@@ -141,7 +147,7 @@ async def serving(
     """
     time = clock or Clock()
     found: Sequence[Found] = [
-        *installed(),
+        *offered(),
         *(offer(name, kind) for name, kind in (plugins or {}).items()),
     ]
     auth = Auth(parse(settings, folder), clock=time, monotonic=time, found=found)
