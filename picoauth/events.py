@@ -21,6 +21,12 @@ class Event:
     user_id: str | None
     caller: Caller = field(default_factory=Caller)
 
+    @classmethod
+    def kinds(cls) -> set[type[Event]]:
+        """Every type of event that this process knows, those of listed plugins too."""
+        below = cls.__subclasses__()
+        return {*below, *(each for one in below for each in one.kinds())}
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserRegistered(Event):

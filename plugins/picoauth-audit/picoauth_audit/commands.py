@@ -6,12 +6,13 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from picoauth import ConfigError, run_started, tables
+from picoauth import ConfigError, Event, run_started, tables
 from picoauth_audit.chain import Broken
 from picoauth_audit.reading import Filter, line, moment
 from picoauth_audit.verifying import Verified
@@ -65,7 +66,13 @@ def listing(plugin: AuditPlugin) -> click.Command:
     @click.option("--before", type=click.IntRange(1), help="Rows before this one.")
     @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000))
     @tables.as_json
-    def list_(user: str | None, limit: int, as_json: bool, **given: Any) -> None:  # noqa: FBT001
+    def list_(
+        user: str | None,
+        event: str | None,
+        limit: int,
+        as_json: bool,  # noqa: FBT001
+        **given: Any,
+    ) -> None:
         """Show rows, the newest first."""
 
         async def work() -> tuple[Sequence[Mapping[str, Any]], int | None]:
@@ -76,7 +83,10 @@ def listing(plugin: AuditPlugin) -> click.Command:
                     f"There is no user {user!r}, and no such pseudonym: "
                     "`picoauth users list` shows users."
                 )
-            return await plugin.reader.page(Filter(user=found, **given), limit)
+            page = await plugin.reader.page(Filter(user=found, event=event, **given), limit)
+            if event is not None and not page[0]:
+                check_event(event)
+            return page
 
         shown, following = run_started(plugin.auth, work)
         tables.show(COLUMNS, shown if as_json else [*map(told, shown)], as_json=as_json)
@@ -84,6 +94,15 @@ def listing(plugin: AuditPlugin) -> click.Command:
             click.echo(f"There are more: add --before {following}", err=True)
 
     return list_
+
+
+def check_event(event: str) -> None:
+    """Nothing was found: say so if nothing can be. Raises ConfigError."""
+    known = [kind.__name__ for kind in Event.kinds()]
+    if event not in known:
+        near = get_close_matches(event, known, n=1)
+        hint = f", did you mean {near[0]}?" if near else ": see how it is written in a list of all."
+        raise ConfigError(f"There is no event {event!r}{hint}")
 
 
 def told(one: Mapping[str, Any]) -> Mapping[str, Any]:

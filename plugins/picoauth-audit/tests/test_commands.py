@@ -98,6 +98,11 @@ def test_pages() -> None:
     ("arguments", "said"),
     [
         (("list", "--user", "cem"), "There is no user 'cem', and no such pseudonym: "),
+        (
+            ("list", "--event", "LoginFaild"),
+            "There is no event 'LoginFaild', did you mean LoginFailed?",
+        ),
+        (("list", "--event", "Eclipse"), "no event 'Eclipse': see how it is written in a list"),
         (("list", "--since", "yesterday"), "write 2027-01-31, or 2027-01-31T08:00, in UTC"),
         (("list", "--until", "-5"), "write 2027-01-31, or 2027-01-31T08:00, in UTC"),
         (("list", "--until", "9" * 30), "write 2027-01-31, or 2027-01-31T08:00, in UTC"),
@@ -113,6 +118,11 @@ def test_what_cannot_be(arguments: tuple[str, ...], said: str) -> None:
     assert said in result.stderr
     hint = ", and no such pseudonym: `picoauth users list` shows users."
     assert ("cem" in arguments) == (hint in result.stderr)
+
+
+def test_event_that_did_not_happen() -> None:
+    """One that is known is in no row, which is no mistake."""
+    assert [] == shown("--event", "SigningKeyRetired")
 
 
 def test_terminal_is_safe(folder: Path) -> None:

@@ -55,7 +55,7 @@ class WebhookPlugin(Plugin[WebhookSettings]):
 
     def check_events(self) -> None:
         """Raises ConfigError for an event that no plugin has."""
-        known = {kind.__name__ for kind in kinds(Event)}
+        known = {kind.__name__ for kind in Event.kinds()}
         for name, endpoint in self.endpoints.items():
             for n, event in enumerate(endpoint.settings.events):
                 if event not in known:
@@ -120,8 +120,3 @@ class WebhookPlugin(Plugin[WebhookSettings]):
     @hookimpl
     def commands(self) -> Sequence[click.Command]:
         return commands(self)
-
-
-def kinds(kind: type[Event]) -> set[type[Event]]:
-    below = kind.__subclasses__()
-    return {*below, *(each for one in below for each in kinds(one))}
