@@ -158,3 +158,5 @@ def judged() -> Iterator[None]:
         if isinstance(error.__cause__ or error.__context__, ssl.SSLError):
             raise FetchFailed("no connection by TLS, or its certificate is not good") from error
         raise FetchFailed("its host does not answer") from error
+    except OSError as error:  # after the handshake: of TLS, whose errors httpcore lets through
+        raise FetchFailed("its connection breaks off") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -363,6 +364,32 @@ async def test_time_of_a_handshake(authority: Authority) -> None:
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         told = fetching(authority, names={"there.example": place}, timeout=0.3)
         assert await failed(told) == "its answer took longer than 0.3 s"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"GET / nonsense" * 20, b"\x17\x03\x03\x00\x20" + b"z" * 32, b"\x15\x03\x03\x00\x02\x02\x28"],
+    ids=["no record", "cannot be decrypted", "alert in clear"],
+)
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"], ids=range(2)
+)
+async def test_tls_that_breaks(authority: Authority, said: bytes, record: bytes) -> None:
+    """A host that speaks TLS until the handshake is over, and then nonsense, is a failure."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        await writer.drain()
+        os.write(writer.get_extra_info("socket").fileno(), record)
+        await reader.read()
+        writer.close()
+
+    context = authority.context("there.example")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        told = fetching(authority, names={"there.example": place})
+        assert await failed(told) == "its connection breaks off"
 
 
 async def test_header_that_cannot_be_sent(authority: Authority, there: Site) -> None:
