@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 LONGEST = 2048
 """Characters of any URL."""
@@ -110,6 +113,15 @@ def redirect(text: str) -> Web | None:
     if app is None or app[1] in {*NEVER, *PORTS}:
         raise ValueError("must be a URL that a browser may be sent to, without a fragment")
     return None
+
+
+def resolved(base: str, targets: Iterable[str]) -> list[str]:
+    """URLs of a page, which may be relative to it, without those that are none at all."""
+    made = []
+    for target in targets:
+        with suppress(ValueError):  # of `http://[`
+            made.append(urljoin(base, target))
+    return made
 
 
 def is_secure(found: Web | None) -> bool:

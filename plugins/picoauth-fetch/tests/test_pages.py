@@ -56,6 +56,12 @@ def test_redirects() -> None:
             web.redirect(text)
 
 
+def test_resolved() -> None:
+    """Relative to their page, without what cannot be made a URL."""
+    found = web.resolved("https://app.example/x/", ["y", "http://[", "/z", "com.example.app:/a"])
+    assert ["https://app.example/x/y", "https://app.example/z", "com.example.app:/a"] == found
+
+
 def test_profile_address() -> None:
     """An address is no host name."""
     with pytest.raises(ValueError, match="no address"):

@@ -109,7 +109,7 @@ def from_page(body: bytes, headers: Mapping[str, str], names: Sequence[str]) -> 
     """A page: redirect URLs of its links, and an h-app that says of itself that it is this client."""
     page, url = read(body.decode("utf-8", "replace")), names[0]
     linked = [*header_links(headers, "redirect_uri"), *page.linked("redirect_uri")]
-    document = Document("html", redirect_uris=redirects(linked, url))
+    document = Document("html", redirect_uris=redirects(urls.resolved(url, linked), url))
     app = page.app
     if app is None or not any(str(same) in names for same in canonical(app.urls, url)):
         return document

@@ -34,7 +34,7 @@ def lifetime(headers: Mapping[str, str], now: int) -> int:
 def moment(text: str) -> int | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: of a zone of many digits
         return None
     return None if found.tzinfo is None else int(found.timestamp())
 

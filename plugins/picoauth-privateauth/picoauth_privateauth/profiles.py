@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 from picoauth import Auth, AuthError, Caller, Conflict, Statement, User, problems
 from picoauth_fetch import Answer, Fetcher, FetchFailed, FetchRefused
@@ -168,8 +168,7 @@ def is_html(answer: Answer) -> bool:
 
 
 def targets(page: Page, answer: Answer, rel: str) -> list[str]:
-    found = page_links(page, answer.headers, rel)
-    return [urljoin(answer.url, target) for target in found]
+    return urls.resolved(answer.url, page_links(page, answer.headers, rel))
 
 
 def canonical(text: str) -> str:

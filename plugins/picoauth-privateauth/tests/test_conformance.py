@@ -390,7 +390,8 @@ async def test_p_18_cache(at_home: Home, web: Site) -> None:
     assert 1 == await asked({**written, "Expires": "Mon, 05 Jan 2026 10:10:00 GMT"}, 599)
     assert 2 == await asked({**written, "Expires": "Mon, 05 Jan 2026 10:10:00 GMT"}, 600)
     assert 2 == await asked({**written, "Expires": "Mon, 05 Jan 2026 09:00:00 GMT"}, 0)
-    for spoilt in ("0", "-1", "", "soon", "Mon, 05 Jan 2026 10:10:00"):
+    huge = f"Mon, 05 Jan 2026 10:10:00 +{'9' * 25}"
+    for spoilt in ("0", "-1", "", "soon", "Mon, 05 Jan 2026 10:10:00", huge):
         assert 2 == await asked({**written, "Expires": spoilt}, 0), spoilt
     assert 2 == await asked({"Expires": "Mon, 05 Jan 2026 10:10:00 GMT"}, 0)
     known = {**written, "Expires": "Mon, 05 Jan 2026 09:00:00 GMT"}
@@ -494,8 +495,9 @@ async def test_p_22_other_origin(at_home: Home, web: Site) -> None:
 async def test_p_23_published(at_home: Home, web: Site) -> None:
     """What is published is compared to the letter, resolved, from links and from the header."""
     web.answers["/"] = page(
+        '<link rel="redirect_uri" href="http://[">'  # no URL, and no reason to fail
         '<link href="/in?x=1" rel="foo REDIRECT_URI"><a rel="redirect_uri" href="https://evil.example/">',
-        Link='<app.example:/in>; rel="redirect_uri", </other>; rel=other',
+        Link='<https://[x>; rel=redirect_uri, <app.example:/in>; rel="redirect_uri", </other>; rel=other',
     )
     await at_home.request(**unknown(redirect_uri="app.example:/in"))
     await at_home.request(**unknown(redirect_uri="https://client.example/in?x=1"))
@@ -1134,8 +1136,8 @@ async def test_pa_p_10_ssrf(at_home: Home, web: Site, tmp_path: Path, address: s
 async def test_pa_p_10_legacy_links(at_home: Home, web: Site) -> None:
     """The older relation will do, and the header, which comes first."""
     endpoint = '<https://auth.example/indieauth/authorize>; rel="authorization_endpoint"'
-    me = '<https://auth.example/u/ann>; rel="me"'
-    web.answers["/"] = page("", Link=f"{endpoint}, {me}")
+    me = '<http://[x>; rel="me", <https://auth.example/u/ann>; rel="me"'
+    web.answers["/"] = page('<link rel="me" href="http://[">', Link=f"{endpoint}, {me}")
     answered = await at_home.ask("PUT", "me", {"urls": ["https://ann.example/"]})
     assert 200 == answered.status_code, answered.text
 
