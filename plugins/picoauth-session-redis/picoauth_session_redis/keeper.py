@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
@@ -78,17 +78,23 @@ class RedisKeeper:
 
     async def put(self, session: Session) -> None:
         """Listed first: a session that is in no list could not be ended with all others."""
-        key, ids = self.key(session.id), self.ids(session.user_id)
-        life = self.life(session.expires_at)
+        key = self.key(session.id)
         async with self.asking():
-            await self.do("eval", NOTE, 1, ids, session.created_at, session.id, life)
+            await self.note(session)
             fresh = await self.do("set", key, dump(session), "nx", "ex", self.life(end(session)))
         if not fresh:
             raise Conflict(0)
 
+    async def note(self, session: Session) -> None:
+        """Put a session on its user's list."""
+        ids, life = self.ids(session.user_id), self.life(session.expires_at)
+        await self.twice("eval", NOTE, 1, ids, session.created_at, session.id, life)
+
     async def change(self, session: Session, before: Session) -> None:
+        """Listed anew, since the list may have been lost, by a failover for instance."""
         key, old = self.key(session.id), dump(before)
         async with self.asking():
+            await self.note(session)
             done = await self.replaced(key, old, session)
             done = done or await self.rewritten(key, before, session)
         if not done:
@@ -113,11 +119,12 @@ class RedisKeeper:
         ids = self.ids(user_id)
         async with self.asking():
             listed = await self.twice("zrange", ids, 0, -1)
-            found = [load(value) for value in await self.all(listed)] if listed else []
-            gone = [name for name, one in zip(listed, found, strict=True) if one is None]
+            values = await self.all(listed) if listed else []
+            # One that cannot be read is there all the same: another version may read it.
+            gone = [name for name, value in zip(listed, values, strict=True) if not value]
             if gone:
                 await self.forget(ids, gone)
-        return [one for one in found if one is not None]
+        return [one for value in values if (one := load(value)) is not None]
 
     async def all(self, listed: Sequence[bytes]) -> Sequence[bytes | None]:
         pipeline = self.client.pipeline(transaction=False)
@@ -137,6 +144,12 @@ class RedisKeeper:
         async with self.asking():
             await self.twice("set", self.key(session_id), REMOVED, "ex", LATE)
             await self.twice("zrem", self.ids(user_id), session_id)
+
+    async def policy(self) -> str:
+        """By what the server throws keys away where memory is short; `noeviction` if it does not."""
+        async with self.asking():
+            said = told(await self.twice("info", "memory"))
+        return str(said["maxmemory_policy"]) if int(said["maxmemory"]) else "noeviction"
 
     async def do(self, *command: Any) -> Any:
         return await self.client.execute_command(*command)
@@ -209,6 +222,14 @@ class Patience:
     ) -> None:
         self.timer.cancel()
         await self.limit.__aexit__(kind, error, trace)
+
+
+def told(info: Any) -> Mapping[str, Any]:
+    """What a server says of itself, which the client of a cluster leaves as it came."""
+    if isinstance(info, Mapping):
+        return info
+    pairs = (line.partition(":") for line in info.decode().splitlines())
+    return {name: value for name, _, value in pairs}
 
 
 def end(session: Session) -> int:

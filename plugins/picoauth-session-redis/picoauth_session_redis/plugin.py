@@ -100,7 +100,8 @@ class RedisPlugin(Plugin[RedisSettings]):
 
     @hookimpl
     def checks(self) -> Sequence[Check]:
-        return [Check(self.name, self.reachable)]
+        lossy = Check("session-redis-eviction", self.evicts, live=False, level="danger")
+        return [Check(self.name, self.reachable), lossy]
 
     async def reachable(self) -> str | None:
         try:
@@ -108,3 +109,16 @@ class RedisPlugin(Plugin[RedisSettings]):
         except Unavailable as error:
             return f"Sessions cannot be reached ({error}): see to the Redis server of `url`."
         return None
+
+    async def evicts(self) -> str | None:
+        """Evicted sessions are over; but one whose user's list was evicted is ended with no other."""
+        try:
+            policy = await self.keeper.policy()
+        except Unavailable:  # which the other check says, or the server tells nobody
+            return None
+        if policy == "noeviction":
+            return None
+        return (
+            f"Redis throws keys away where memory is short (maxmemory-policy {policy}), the list of "
+            "a user's sessions too, and then “log out everywhere” misses some: set noeviction."
+        )

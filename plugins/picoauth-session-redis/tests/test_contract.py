@@ -59,6 +59,10 @@ class TestCluster(SessionStoreContract):
         await close(keeper_of(store).client)
         keeper_of(store).client = client("redis+cluster://127.0.0.1:1", 1, 0.1)
 
+    async def test_policy(self, store: SessionStore) -> None:
+        """Whichever node is asked answers for itself."""
+        assert "noeviction" == await keeper_of(store).policy()
+
 
 class TestSentinel(SessionStoreContract):
     """A server that a sentinel names."""

@@ -454,7 +454,39 @@ async def test_what_is_no_session(
     await keeper.put(session(clock, "odd"))
     redis.ask("SET", keeper.key("odd"), value)
     assert await keeper.get("odd") is None
+    clock.advance(LATE)
     assert ["one"] == [one.id for one in await keeper.list("ann")]
+    redis.ask("SET", keeper.key("odd"), dump(session(clock, "odd")).decode())
+    assert {"one", "odd"} == {one.id for one in await keeper.list("ann")}
+
+
+async def test_list_that_was_lost(keeper: RedisKeeper, redis: RedisServer, clock: Clock) -> None:
+    """A session that is used comes onto the list again, so that it is ended with all others."""
+    one = session(clock)
+    await keeper.put(one)
+    redis.ask("DEL", keeper.ids("ann"))
+    assert [] == list(await keeper.list("ann"))
+    changed = replace(one, generation=1)
+    await keeper.change(changed, one)
+    assert [changed] == list(await keeper.list("ann"))
+
+
+async def test_policy(tmp_path: Path) -> None:
+    """The doctor says that a server throws away what ends sessions, unless it tells nobody."""
+    limits = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with redis_server(tmp_path / "redis", *limits) as own:
+        async with serving(tmp_path, settings(own.url)) as server:
+            [check] = [one for one in server.auth.checks if one.name == "session-redis-eviction"]
+            assert (
+                "Redis throws keys away where memory is short (maxmemory-policy allkeys-lru), the "
+                "list of a user's sessions too, and then “log out everywhere” misses some: "
+                "set noeviction."
+            ) == await check.run()
+            own.ask("CONFIG", "SET", "maxmemory", "0")
+            assert await check.run() is None
+            own.ask("CONFIG", "SET", "maxmemory", "100mb")
+            own.ask("ACL", "SETUSER", "default", "-info")
+            assert await check.run() is None
 
 
 async def test_broken_connections(keeper: RedisKeeper, redis: RedisServer, clock: Clock) -> None:
