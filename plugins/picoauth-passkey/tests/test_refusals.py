@@ -142,6 +142,7 @@ COMMON: Table = {
     "another challenge": ({"client": {"challenge": packed(bytes(32))}}, "challenge"),
     "no challenge": ({"client": {"challenge": DROP}}, "challenge"),
     "challenge that is no text": ({"client": {"challenge": 0}}, "challenge"),
+    "challenge of half a character": ({"client": {"challenge": "\ud800"}}, "challenge"),
     "padded challenge": (
         {"raw_client": lambda raw: raw.replace(b'", "origin', b'=", "origin')},
         "challenge",
