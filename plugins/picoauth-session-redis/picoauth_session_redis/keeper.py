@@ -81,9 +81,19 @@ class RedisKeeper:
         key = self.key(session.id)
         async with self.asking():
             await self.note(session)
-            fresh = await self.do("set", key, dump(session), "nx", "ex", self.life(end(session)))
+            fresh = await self.first(key, dump(session), self.life(end(session)))
         if not fresh:
             raise Conflict(0)
+
+    async def first(self, key: str, value: bytes, life: int) -> bool:
+        """Whether nothing was there; a connection that broke may have done it before."""
+        from redis.exceptions import ConnectionError as Broken  # noqa: PLC0415
+
+        command = ("set", key, value, "nx", "ex", life)
+        try:
+            return bool(await self.do(*command))
+        except Broken:
+            return bool(await self.do(*command)) or await self.do("get", key) == value
 
     async def note(self, session: Session) -> None:
         """Put a session on its user's list."""

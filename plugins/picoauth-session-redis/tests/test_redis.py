@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as Broken
 from servers import RedisServer, eventually, free_port, redis_server, watched_servers
 
 from picoauth import Auth, ConfigError, Conflict, Session, Unavailable, parse
@@ -496,6 +497,34 @@ async def test_broken_connections(keeper: RedisKeeper, redis: RedisServer, clock
     redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     found = await asyncio.gather(*(keeper.get("one") for _ in range(16)))
     assert [session(clock)] * 16 == found
+    redis.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await asyncio.gather(*(keeper.put(session(clock, f"n{n}")) for n in range(16)))
+    assert 17 == len(await keeper.list("ann"))
+
+
+@pytest.mark.parametrize("mine", [True, False])
+async def test_connection_that_breaks_before_its_answer(
+    keeper: RedisKeeper, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, mine: bool
+) -> None:
+    """What was put is seen to be there; what somebody else put is a conflict as ever."""
+    if not mine:
+        await keeper.put(session(clock, user_id="bob"))
+    do = keeper.do
+
+    async def breaking(*command: Any) -> Any:
+        found = await do(*command)
+        if command[0] == "set":
+            monkeypatch.setattr(keeper, "do", do)
+            raise Broken
+        return found
+
+    monkeypatch.setattr(keeper, "do", breaking)
+    if mine:
+        await keeper.put(session(clock))
+    else:
+        with pytest.raises(Conflict):
+            await keeper.put(session(clock))
+    assert ("ann" if mine else "bob") == (await keeper.get("one")).user_id
 
 
 async def test_places(redis: RedisServer, clock: Clock) -> None:
