@@ -90,10 +90,13 @@ class PasskeyFactor(Factor):
         return "preferred" if able else "discouraged"
 
     async def identify(self, payload: Payload) -> Attemptee:
-        """The named user, or the owner of the passkey; ids of no passkey are counted, too."""
+        """Who has the user name, or the owner of the passkey; ids of no passkey are counted, too.
+
+        An address is nobody's name here: the ids of its user's passkeys would tell whose it is.
+        """
         if "username" in payload and NAME not in payload:
             name = typed(payload)
-            return Attemptee(name=Whose.named(name), typed=name)
+            return Attemptee(name=Whose.identified("username", name), typed=name)
         sent = sent_in(payload)
         if sent is None:
             return Attemptee(user=None)

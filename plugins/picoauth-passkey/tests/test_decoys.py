@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from picoauth import Auth, Caller, parse
+from picoauth import Auth, Caller, identifier, parse
 from picoauth.testing import Server
 from picoauth.testing.authenticator import Authenticator, Credential, packed, unpacked
 from picoauth_passkey import PasskeyPlugin, PasskeyRefused
@@ -56,15 +56,16 @@ def shape(value: Any) -> Any:
 
 
 async def test_options_have_one_shape(server: Server) -> None:
-    """Of a user, of one without a passkey, of one who is disabled, and of nobody."""
+    """Of a user, of one without a passkey, of one who is disabled, of nobody, of addresses."""
     await owner(server, device())
     await user(server, "bob")
+    await addressed(server, "bob", "bob@example.org")
     await owner(server, device(), "eve")
     eve = await server.auth.users.find("username", "eve")
     assert eve is not None
     await server.auth.accounts.disable(eve.id, Caller())
     answers = {}
-    for name in ("ann", "bob", "eve", "nobody", "x@example.org"):
+    for name in ("ann", "bob", "eve", "nobody", "bob@example.org", "x@example.org"):
         body = {"factor": "passkey", "username": name}
         answer = await server.post("/auth/login/begin", body)
         challenge = answer.json()["challenge"]
@@ -87,17 +88,43 @@ async def test_options_have_one_shape(server: Server) -> None:
     assert all(answers["ann"] == each for each in answers.values())
 
 
+async def addressed(server: Server, username: str, address: str) -> None:
+    """Give a user a verified address."""
+    found = await server.auth.users.find("username", username)
+    assert found is not None
+    held = identifier("email", address, verified=True)
+    await server.auth.database.write(server.auth.users.naming(found.id, held, server.auth.now()))
+
+
+async def test_addresses_are_nobodys(server: Server) -> None:
+    """A user's verified address asks as a stranger's does: else it would be tied to the name."""
+    ann = device()
+    await owner(server, ann)
+    before = await allowed(server, "ann@example.org")
+    await addressed(server, "ann", "ann@example.org")
+    found = await allowed(server, "ann@example.org")
+    decoys = server.auth.plugin(PasskeyPlugin).factor.decoys
+    assert decoys.of("ann@example.org") == before == found
+    assert [packed(only(ann).id)] == [each["id"] for each in await allowed(server, "ann")]
+    begun = await begin(server, username="ann@example.org")
+    signed = ann.get({**begun["challenge"], "allowCredentials": []})
+    assert (401, "proof_refused", "credential") == status_check(
+        await prove(server, begun["flow"], signed)
+    )
+
+
 async def test_work_is_the_same(server: Server) -> None:
-    """Who has passkeys, who has none and nobody cost the same reads and writes."""
+    """Who has passkeys, who has none, nobody and an address cost the same reads and writes."""
     await owner(server, device())
     await user(server, "bob")
+    await addressed(server, "ann", "ann@example.org")
     asked = {}
-    for name in ("ann", "bob", "nobody"):
+    for name in ("ann", "bob", "nobody", "ann@example.org", "x@example.org"):
         with asking() as seen:
             await begin(server, username=name)
         asked[name] = list(seen)
     assert any("from passkey" in sql for sql in asked["ann"])
-    assert asked["ann"] == asked["bob"] == asked["nobody"]
+    assert dict.fromkeys(asked, asked["ann"]) == asked
 
 
 async def test_decoys_stay(server: Server) -> None:
