@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from picoauth_fetch.markup import Tag, tokens
 
@@ -13,6 +14,8 @@ VOID = frozenset(
 APP = {"h-app", "h-x-app"}
 DEEPEST = 256
 """Elements within an h-app that are looked into."""
+MOST = 20_000
+"""Tags and texts of a page that are looked at; links stand in its head."""
 
 
 @dataclass
@@ -116,7 +119,11 @@ class Reader:
 
 
 def read(text: str) -> Page:
+    """What matters of the first `MOST` tags and texts.
+
+    A stranger's page may take a second all the same: where others wait, read it in a thread.
+    """
     reader = Reader()
-    for token in tokens(text):
+    for token in islice(tokens(text), MOST):
         reader.take_in(token)
     return reader.page

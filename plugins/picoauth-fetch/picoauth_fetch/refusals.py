@@ -21,3 +21,7 @@ class FetchFailed(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class FetchBusy(FetchFailed):
+    """This server does too much of it already: nobody was asked, and nothing is known of them."""

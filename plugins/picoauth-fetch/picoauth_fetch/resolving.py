@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from threading import BoundedSemaphore, Thread
 
-from picoauth_fetch.refusals import FetchFailed
+from picoauth_fetch.refusals import FetchBusy, FetchFailed
 
 MOST = 8
 """Look-ups at once. A dead resolver blocks for half a minute, and nothing can interrupt it."""
@@ -26,9 +26,9 @@ class Resolver:
         self.free = BoundedSemaphore(MOST)
 
     async def look_up(self, name: str) -> list[str]:
-        """Every address of a name, the preferred one first. Raises FetchFailed."""
+        """Every address of a name, the preferred one first. Raises FetchFailed and FetchBusy."""
         if not self.free.acquire(blocking=False):
-            raise FetchFailed("too many names are being looked up")
+            raise FetchBusy("too many names are being looked up")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()
         Thread(target=self.work, args=(name, loop, answer), daemon=True).start()

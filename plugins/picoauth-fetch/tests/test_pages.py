@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from picoauth_fetch import web
-from picoauth_fetch.html import DEEPEST, read
+from picoauth_fetch.html import DEEPEST, MOST, read
 from picoauth_fetch.links import header_links, page_links
 from picoauth_fetch.markup import Tag, tokens
 
@@ -54,6 +54,13 @@ def test_redirects() -> None:
     for text in ("javascript:x", "nothing"):
         with pytest.raises(ValueError, match="must be a URL"):
             web.redirect(text)
+
+
+def test_long_pages() -> None:
+    """So many tags are looked at, since nobody may keep this server busy with one page."""
+    link = '<link rel="x" href="/y">'
+    assert ["/y"] == read("<p>" * (MOST - 1) + link).linked("x")
+    assert [] == read("<p>" * MOST + link).linked("x")
 
 
 def test_resolved() -> None:
