@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from picoauth import Auth, AuthError, Denied, Unavailable, problems
 from picoauth_fetch import Answer, FetchFailed, FetchRefused, web
-from picoauth_indieauth_login.discovery import Discovery, Fetches, Found, document
+from picoauth_indieauth_login.discovery import Discovery, Fetches, Found, InTurn, document
 from picoauth_indieauth_login.profiles import canonical
 from picoauth_indieauth_login.settings import IndieAuthLoginSettings, TrustedEndpoint
 
@@ -76,13 +76,13 @@ class Client:
         self.client_id = f"{base}/auth/indieauth/client"
         self.redirect_uri = settings.redirect_uri or f"{base}/auth/indieauth/callback"
         self.endpoints = {one.name: one for one in settings.endpoints}
-        self.fetcher: Fetches
+        self.fetcher: InTurn
         self.own_fetcher: Fetches
 
     def fetching(self, fetcher: Fetches, own: Fetches) -> None:
         """By what strangers are asked, and by what the operator's endpoints are."""
-        self.fetcher, self.own_fetcher = fetcher, own
-        self.discovery = Discovery(fetcher, http=self.settings.http_profiles)
+        self.fetcher, self.own_fetcher = InTurn(fetcher, 2 * self.settings.timeout), own
+        self.discovery = Discovery(self.fetcher, http=self.settings.http_profiles)
 
     async def ask(self, typed: str) -> tuple[Asked, str]:
         """Ask a domain's endpoint; answers where to send the browser. Raises AuthError."""

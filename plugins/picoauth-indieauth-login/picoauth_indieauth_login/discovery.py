@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
-from picoauth_fetch import Answer, FetchFailed, FetchRefused, web
+from picoauth import Unavailable
+from picoauth_fetch import Answer, FetchBusy, FetchFailed, FetchRefused, web
 from picoauth_fetch.html import read
 from picoauth_fetch.links import page_links
+from picoauth_fetch.turns import Turns
 from picoauth_indieauth_login.profiles import candidates, known, unusable
 
 METADATA, LEGACY = "indieauth-metadata", "authorization_endpoint"
 OK = range(200, 300)
+AT_ONCE = 16
+"""Fetches at strangers' hosts at one time, so that nobody makes this server a hammer."""
 UNREACHABLE = "its page cannot be reached"
 
 
@@ -39,6 +44,24 @@ class Found:
     """Profile URLs that may be answered without another look (section 5.4)."""
 
 
+class InTurn:
+    """A fetcher of which so many fetches run at once, and no one waits for ever."""
+
+    def __init__(self, fetcher: Fetches, seconds: float) -> None:
+        self.fetcher = fetcher
+        self.turns = Turns(AT_ONCE, seconds)
+
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+        async with self.turns.one():
+            return await self.fetcher.get(url, headers=headers)
+
+    async def post(
+        self, url: str, body: bytes, *, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        async with self.turns.one():
+            return await self.fetcher.post(url, body, headers=headers)
+
+
 class Discovery:
     """Looks at pages of strangers. Nothing in them is believed but what they say of themselves."""
 
@@ -47,7 +70,7 @@ class Discovery:
         self.http = http
 
     async def discover(self, typed: str) -> tuple[str, Found]:
-        """The profile URL that was meant, and what is there. Raises AuthError."""
+        """The profile URL that was meant, and what is there. Raises AuthError and Unavailable."""
         refusal = unusable(UNREACHABLE)
         for url in candidates(typed, http=self.http):
             page = await self.page(url)
@@ -58,10 +81,17 @@ class Discovery:
     async def page(self, url: str) -> Answer | None:
         """The page, its redirects followed; None where there is none."""
         try:
-            answer = await self.fetcher.get(url, headers={"Accept": "text/html"})
+            answer = await self.got(url, "text/html")
         except (FetchFailed, FetchRefused):
             return None
         return answer if answer.status in OK else None
+
+    async def got(self, url: str, accept: str) -> Answer:
+        """Raises Unavailable where this server is busy: that says nothing of the page."""
+        try:
+            return await self.fetcher.get(url, headers={"Accept": accept})
+        except FetchBusy as error:
+            raise Unavailable("too many pages of others are looked at") from error
 
     async def endpoint(self, url: str, page: Answer) -> Found:
         """Metadata first. Where that is spoilt, the older relation does not stand in for it.
@@ -69,11 +99,13 @@ class Discovery:
         Else whoever can spoil it gets rid of the issuer.
         """
         seen = known([url, *(step for _, step in page.redirects)])
-        metadata = linked(page, METADATA)
+        # In a thread: whoever has a page decides how long it takes to read.
+        links = await asyncio.to_thread(linked, page)
+        metadata = resolved(page.url, links[METADATA])
         if metadata is not None:
             endpoint, issuer = await self.described(metadata)
             return Found(endpoint, issuer, seen)
-        legacy = linked(page, LEGACY)
+        legacy = resolved(page.url, links[LEGACY])
         if legacy is None:
             raise unusable("its page names no authorization endpoint")
         return Found(self.checked(legacy), None, seen)
@@ -81,7 +113,7 @@ class Discovery:
     async def described(self, url: str) -> tuple[str, str]:
         """Endpoint and issuer, as the metadata says (section 4.1.1)."""
         try:
-            answer = await self.fetcher.get(url, headers={"Accept": "application/json"})
+            answer = await self.got(url, "application/json")
         except (FetchFailed, FetchRefused) as error:
             raise unusable("the metadata of its endpoint cannot be reached") from error
         members = document(answer) if answer.status in OK else {}
@@ -116,20 +148,19 @@ def check_issuer(issuer: str, metadata: str) -> None:
         raise unusable("its issuer is not the one whose metadata this is")
 
 
-def linked(page: Answer, rel: str) -> str | None:
-    """The first target: of the header, or else of `<link>`, relative to where the page came from.
+def linked(page: Answer) -> Mapping[str, list[str]]:
+    """Targets by relation: those of the header, then those of `<link>`.
 
     No other element counts: who may comment on a page can write an `<a rel>`.
     """
     media = page.headers.get("content-type", "").partition(";")[0].strip().lower()
     html = media in ("text/html", "application/xhtml+xml", "")
-    found = page_links(
-        read(page.body.decode("utf-8", "replace") if html else ""), page.headers, rel
-    )
-    return resolved(page.url, found)
+    found = read(page.body.decode("utf-8", "replace") if html else "")
+    return {rel: page_links(found, page.headers, rel) for rel in (METADATA, LEGACY)}
 
 
 def resolved(base: str, found: Sequence[str]) -> str | None:
+    """The first target, relative to where the page came from."""
     try:
         return urljoin(base, found[0]) if found else None
     except ValueError as error:

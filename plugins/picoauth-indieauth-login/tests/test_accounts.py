@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from people import ANN, HOME, IN, OPEN, REFUSED, TABLE, TRUSTED, People, answer, people, told
+from people import (
+    ANN,
+    ENDPOINT,
+    HOME,
+    IN,
+    OPEN,
+    REFUSED,
+    TABLE,
+    TRUSTED,
+    UNUSABLE,
+    People,
+    answer,
+    page,
+    people,
+    told,
+)
 
 from picoauth import Caller, Draft, NoSettings, Plugin, Problem, Statement, hookimpl
 from picoauth.testing.contracts.factor import together
-from picoauth_fetch import Answer
+from picoauth_fetch import Answer, FetchFailed, html
+from picoauth_fetch.html import Page
+from picoauth_indieauth_login import discovery
 from picoauth_indieauth_login.client import Identity
+from picoauth_indieauth_login.discovery import AT_ONCE
 from picoauth_indieauth_login.profiles import known
 from picoauth_indieauth_login.testing import Endpoint
 
@@ -253,6 +272,58 @@ async def test_endpoint_is_down(them: People) -> None:
     them.web.answers["/authorize"] = answer(b"x" * 300_000)
     reply = await them.come_back(begun.flow, begun.brought())
     assert (503, "unavailable") == told(reply)
+
+
+class Slow(Home):
+    """The whole web; it answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running, self.most, self.go_on = 0, 0, asyncio.Event()
+
+    async def get(self, url: str, *, headers: Any = None) -> Answer:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self.running == AT_ONCE:
+            self.go_on.set()
+        await self.go_on.wait()
+        self.running -= 1
+        raise FetchFailed(url)
+
+
+async def test_many_fetches(them: People) -> None:
+    """However many begin at once, few pages are got at once, and all get their answer."""
+    web = Slow()
+    them.plugin.client.fetching(web, web)
+    replies = await together(them.ask(me=f"h{number}.example") for number in range(40))
+    assert {UNUSABLE} == {told(reply) for reply in replies}  # type: ignore[arg-type]
+    assert AT_ONCE == web.most
+
+
+async def test_busy(them: People) -> None:
+    """Who waited too long for a turn is not refused for it: one may try again."""
+    client = them.plugin.client
+    begun = await them.begin()
+    client.fetcher.turns.seconds = 0
+    for _ in range(AT_ONCE):
+        await client.fetcher.turns.free.acquire()
+    assert (503, "unavailable") == told(await them.ask(me=ANN))
+    assert (503, "unavailable") == told(await them.come_back(begun.flow, begun.brought()))
+
+
+async def test_long_pages(them: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is read once, and not where everybody waits for it."""
+    threads = []
+
+    def noted(text: str) -> Page:
+        threads.append(threading.current_thread())
+        return html.read(text)
+
+    monkeypatch.setattr(discovery, "read", noted)
+    them.web.answers["/"] = page(f'<link rel="authorization_endpoint" href="{ENDPOINT}">')
+    await them.begin()
+    [thread] = threads
+    assert thread is not threading.current_thread()
 
 
 async def test_metadata_is_down(them: People) -> None:
