@@ -35,6 +35,9 @@ TRANSIENT = re.compile(
 BUSY = re.compile(r"SQLITE_(BUSY|LOCKED)|TRANSACTION_(TIMEOUT|BUSY)")
 """Codes of what came to nothing for sure, and may be tried again."""
 
+NO_CODES = ("", "UNKNOWN")
+"""What an error has that came without one; the second is how libsql-client says so."""
+
 
 class Batch:
     """The steps of a write, and what their results mean."""
@@ -104,7 +107,11 @@ class Failed(Exception):
 
 
 def code(error: Mapping[str, Any]) -> str:
-    return error.get("code") or "UNKNOWN"
+    """Raises ValueError where there is none: then nobody knows whether it tells of the server."""
+    found = error["code"]
+    if not isinstance(found, str) or found in NO_CODES:
+        raise ValueError("an error without a code")
+    return found
 
 
 def step(sql: str, args: Sequence[Value] = (), *, wanted: bool = False) -> Json:

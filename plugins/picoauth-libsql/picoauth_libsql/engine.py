@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from picoauth import ConfigError, Row, Statement, Unavailable
+from picoauth import ConfigError, Conflict, Row, Statement, Unavailable
 from picoauth_libsql.batch import Batch, Failed, Value, rows, step
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Libsql:
 
         async def reading() -> list[Row]:
             with suppress(Lost):
-                return rows(await self.ask(lambda stream: stream.execute(statement)))
-            return rows(await self.ask(lambda stream: stream.execute(statement)))
+                return await self.ask(lambda stream: stream.execute(statement), rows)
+            return await self.ask(lambda stream: stream.execute(statement), rows)
 
         return await self.patiently(reading)
 
@@ -80,7 +80,7 @@ class Libsql:
 
         async def writing() -> list[list[Row]]:
             body = {"steps": batch.steps}
-            return batch.answer(await self.ask(lambda stream: stream.batch(body)))
+            return await self.ask(lambda stream: stream.batch(body), batch.answer)
 
         return await self.patiently(writing)
 
@@ -98,18 +98,32 @@ class Libsql:
                 raise Unavailable(f"the database server answers {error.code}") from error
             raise
 
-    async def ask(self, request: Request) -> Any:
-        """The server's answer. Raises Lost where there is no connection, or none any more."""
+    async def ask(self, request: Request, meaning: Callable[[Any], T]) -> T:
+        """What the server's answer means. Raises Lost where there is none, or none that does."""
         connection = await self.connected()
         try:
-            return await connection.ask(request)
+            answer = await connection.ask(request)
         except Exception as error:
             if connection.exception is not None:
                 raise Lost("the connection to the database server broke") from error
             code = getattr(error, "code", None)
             if code is None:
                 raise
-            raise Failed({"message": str(error), "code": code}) from error
+            with self.understanding(connection):
+                raise Failed({"message": str(error), "code": code}) from error
+        with self.understanding(connection):
+            return meaning(answer)
+
+    @contextmanager
+    def understanding(self, connection: Connection) -> Iterator[None]:
+        """An answer that cannot be made sense of is none, and what it came on is let go of."""
+        try:
+            yield
+        except (Conflict, Failed):
+            raise
+        except Exception as error:
+            self.drop(connection)
+            raise Lost("the database server's answer makes no sense") from error
 
     async def connected(self) -> Connection:
         """The connection, once the server has taken the token. Raises Lost, ConfigError."""
@@ -173,7 +187,7 @@ class Libsql:
 
 
 class Lost(Exception):
-    """There is no connection, so that nobody knows what became of a request on it."""
+    """There is no connection, or no sense in the answer: nobody knows what became of a request."""
 
 
 async def unlocked(operation: Callable[[], Awaitable[T]]) -> T:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from picoauth import ConfigError, Statement, Unavailable, parse
 from picoauth.doctor import examine
@@ -317,10 +319,10 @@ async def test_busy_is_tried_again(monkeypatch: pytest.MonkeyPatch, own: Sqld) -
         busy = Failed({"message": "database is locked", "code": "SQLITE_BUSY"})
         ask, left = database.ask, iter([busy, busy])
 
-        async def sometimes(request: Any) -> Any:
+        async def sometimes(request: Any, meaning: Any) -> Any:
             if failed := next(left, None):
                 raise failed
-            return await ask(request)
+            return await ask(request, meaning)
 
         monkeypatch.setattr(database, "ask", sometimes)
         await database.write(MORE)
@@ -334,8 +336,8 @@ async def test_batch_that_was_not_done(monkeypatch: pytest.MonkeyPatch, own: Sql
     """No answer of a server that means nothing is taken for a write that was done."""
     nothing = {"step_errors": [None] * 4, "step_results": [None] * 4}
 
-    async def ask(_: object) -> object:
-        return nothing
+    async def ask(_: object, meaning: Callable[[Any], Any]) -> Any:
+        return meaning(nothing)
 
     async with opened(own.url) as database:
         monkeypatch.setattr(database, "ask", ask)
@@ -345,15 +347,81 @@ async def test_batch_that_was_not_done(monkeypatch: pytest.MonkeyPatch, own: Sql
 
 async def test_what_is_no_answer(own: Sqld) -> None:
     """A mistake of our own is none of the server's; nor is an answer that nobody waits for."""
+    from picoauth_libsql.batch import rows
     from picoauth_libsql.connection import seen
 
     async with opened(own.url) as database:
         with pytest.raises(ZeroDivisionError):
-            await database.ask(lambda _: 1 / 0)  # type: ignore[arg-type, return-value]
+            await database.ask(lambda _: 1 / 0, rows)  # type: ignore[arg-type, return-value]
         assert [(1,)] == await database.read("select 1")
     answer = asyncio.get_running_loop().create_future()
     answer.cancel()
     seen(answer)
+
+
+DONE = {"cols": [], "rows": [], "affected_row_count": 1, "last_insert_rowid": None}
+ODD = {**DONE, "rows": [[{"type": "integer", "value": "x"}]]}
+
+
+def in_step(error: Any) -> dict[str, Any]:
+    return {"step_results": [None] * 5, "step_errors": [error, *[None] * 4]}
+
+
+# What a server may say of a request that nobody can make sense of: the member, and its value.
+SENSELESS: dict[str, tuple[str, Any]] = {
+    "empty": ("result", {}),
+    "null": ("result", None),
+    "text": ("result", "x"),
+    "too short": ("result", {"step_results": [DONE], "step_errors": [None]}),
+    "no number": ("result", {**ODD, "step_results": [ODD] * 5, "step_errors": [None] * 5}),
+    "error in a step without a message": ("result", in_step({"code": "SQLITE_BUSY"})),
+    "error in a step without a code": ("result", in_step({"message": "replication"})),
+    "error in a step that is a text": ("result", in_step("replication")),
+    "error whose code is a number": ("error", {"message": "x", "code": 5}),
+    "error without a code": ("error", {"message": "x"}),
+}
+
+
+@asynccontextmanager
+async def answering(member: str, value: Any) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that answers all requests for rows like that; its address, and what it was asked."""
+    asked: list[str] = []
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=["hrana2"])
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_json(reply(message.json()))
+        return socket
+
+    def reply(told: Any) -> dict[str, Any]:
+        if told["type"] == "hello":
+            return {"type": "hello_ok"}
+        kind, number = told["request"]["type"], told["request_id"]
+        asked.append(kind)
+        response = {"type": kind, "result": value}
+        if member == "error" and kind in ("batch", "execute"):
+            return {"type": "response_error", "request_id": number, "error": value}
+        return {"type": "response_ok", "request_id": number, "response": response}
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    async with TestServer(app) as server:
+        yield f"ws://127.0.0.1:{server.port}", asked
+
+
+@pytest.mark.parametrize(("member", "value"), SENSELESS.values(), ids=SENSELESS)
+async def test_answer_that_makes_no_sense(member: str, value: Any) -> None:
+    """It is 503, and the connection is let go of; a write is not sent again, a read is once."""
+    async with answering(member, value) as (url, asked), opened(url) as database:
+        for request, kind, times in (
+            (database.write(MORE), "batch", 1),
+            (database.read(SIZE), "execute", 2),
+        ):
+            with pytest.raises(Unavailable, match="the database server's answer makes no sense"):
+                await request
+            assert times == asked.count(kind)
+            assert database.connection is None
 
 
 async def test_closed(own: Sqld) -> None:
