@@ -92,8 +92,11 @@ def run_started(auth: Auth, work: Callable[[], Awaitable[T]]) -> T:
 
 
 async def user_of(auth: Auth, text: str) -> User:
-    """By user name, verified e-mail address or id. Raises ConfigError."""
-    user = await auth.users.named(text) or await auth.users.get(text)
+    """By id, user name or verified e-mail address. Raises ConfigError.
+
+    In this order: somebody may have taken the id of another one as a name.
+    """
+    user = await auth.users.get(text) or await auth.users.named(text)
     if user is None:
         raise ConfigError(f"There is no user {text!r}: `picoauth users list` shows all.")
     return user

@@ -11,6 +11,7 @@ import pytest
 
 from picoauth import AuthError, Caller, Directory, Query, Statement, directory, identifier
 from picoauth.directory import LOOK
+from picoauth.running import user_of
 from picoauth.testing import Server
 from picoauth.ways import LARGEST, LAST, way_of
 
@@ -42,6 +43,14 @@ def found_in(server: Server) -> Directory:
 async def ids(server: Server) -> dict[str, str]:
     page = await found_in(server).page(ALL, after=None, limit=200)
     return {str(one.username): one.user.id for one in page.users}
+
+
+async def test_id_that_somebody_has_as_a_name(server: Server) -> None:
+    """An id means whose it is: whoever else takes it as a name is not found by it."""
+    ann = (await ids(server))["ann"]
+    impostor, _ = await server.auth.users.register(server.auth.users.draft(username=ann))
+    assert impostor.id != ann == (await user_of(server.auth, ann)).id
+    assert ann == (await user_of(server.auth, "ann")).id
 
 
 async def add(server: Server, name: str, kind: str, text: str, *, verified: bool = True) -> None:

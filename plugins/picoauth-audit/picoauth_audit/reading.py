@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from picoauth import Auth, User
+from picoauth import Auth
 from picoauth_audit.chain import Sealed
 from picoauth_audit.sealer import Sealer
 
@@ -36,6 +36,9 @@ CONDITIONS: Mapping[str, str] = {
     "before": "a.seq < ?",
 }
 TWICE = ("user", "actor")
+OWN = 1000
+"""Rows that a user is handed at once: strangers decide how many there are."""
+KNOWN = "select 1 from audit where who = ? and seq is not null limit 1"
 PAGE = """
     select a.seq, a.at, a.event, u.user_id, a.who, a.actor, v.user_id, a.address, a.user_agent,
            a.request_id, a.members, a.ids
@@ -81,21 +84,22 @@ class Reader:
         return found, found[-1]["seq"] if len(rows) > limit else None
 
     async def user(self, text: str) -> str | None:
-        """The id of whom a name, an address, an id or a pseudonym finds; else None."""
-        kind = "email" if "@" in text else "username"
+        """The id of whom an id, a name or an address finds, or a pseudonym; else None.
+
+        Names come last: somebody may have taken what stands for another one.
+        """
         users = self.auth.users
-        user: User | None = await users.find(kind, text) or await users.get(text)
-        if user is not None:
+        if (user := await users.get(text)) is not None:
             return user.id
-        known = await self.auth.database.read("select 1 from audit where who = ? limit 1", (text,))
-        return text if known else None
+        if await self.auth.database.read(KNOWN, (text,)):
+            return text
+        user = await users.named(text)
+        return None if user is None else user.id
 
     async def of_user(self, user_id: str) -> Sequence[dict[str, Any]]:
-        """All rows of a user, for the user; without names of who acted."""
-        where, args = Filter(user=user_id).where()
-        sql = f"{PAGE} where {where} order by a.seq"
-        found = [entry(*row) for row in await self.auth.database.read(sql, args, slow=True)]
-        return [own(one) for one in found]
+        """The newest rows of a user, for the user; without names of who acted."""
+        found, _ = await self.page(Filter(user=user_id), OWN)
+        return [own(one) for one in reversed(found)]
 
     async def lines(self, since: int | None, until: int | None) -> AsyncIterator[str]:
         """Every row as it is chained, one JSON object each, in the order of the chain."""

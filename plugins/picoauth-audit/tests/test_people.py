@@ -31,6 +31,17 @@ async def test_user_is_found_by_any_name(log: Log) -> None:
     assert ["UserRegistered"] == await log.names(user=entry["who"])
 
 
+async def test_names_that_stand_for_others(log: Log) -> None:
+    """An id, or a pseudonym, means whose it is, though somebody else took it as a name."""
+    ann = await join(log.server, "ann")
+    [entry] = await log.entries(event="UserRegistered")
+    for text in (ann.id, entry["who"]):
+        await join(log.server, text)
+    assert [ann.id, entry["who"]] == [
+        await log.plugin.reader.user(text) for text in (ann.id, entry["who"])
+    ]
+
+
 async def test_nobody_finds_who_is_deleted(log: Log) -> None:
     """After a deletion nothing in the file leads from the user to the rows, or from them back."""
     ann = await join(log.server, "ann")

@@ -225,6 +225,17 @@ async def test_export_of_the_user(log: Log) -> None:
     assert {None} == {one["address"] for one in known["entries"]}
 
 
+async def test_export_has_an_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows there are, a user is handed the newest, the oldest of them first."""
+    monkeypatch.setattr("picoauth_audit.reading.OWN", 2)
+    ann = await join(log.server)
+    await log.server.auth.accounts.disable(ann.id, Caller())
+    await log.server.auth.accounts.enable(ann.id, Caller())
+    await log.entries()
+    known = await log.plugin.export(ann)
+    assert ["UserDisabled", "UserEnabled"] == [one["event"] for one in known["entries"]]
+
+
 async def test_address_of_an_identifier(log: Log) -> None:
     """Nothing says what the identifier is: the event has its kind alone."""
     ann = await join(log.server)
