@@ -57,7 +57,12 @@ def forget(ctx: click.Context, yes: bool) -> None:  # noqa: FBT001
     if not held.old:
         raise ConfigError(f"There is no old secret in {path}: nothing is to be forgotten.")
     run(ctx, lambda auth: check(auth, held, yes=yes))
-    change(path, source.source, lambda held: replace(held, old=()))
+    # Nothing was seen of one that became old meanwhile.
+    change(
+        path,
+        source.source,
+        lambda now: replace(now, old=[one for one in now.old if one not in held.old]),
+    )
     click.echo(f"Dropped {len(held.old)} from {path}. Restart every server.")
 
 

@@ -332,6 +332,22 @@ async def test_forgets_nothing_that_is_needed(folder: Path) -> None:
     assert [FIRST] == [each for _, each in held(folder).old]
 
 
+async def test_rotation_while_it_forgets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became old after the look stays: everything is sealed with it."""
+    async with serving(folder, 'plugins = ["password"]'):
+        pass
+    await command(folder, "secret", "rotate", "--now")
+    before = held(folder)
+
+    def looking(*_: Any) -> None:
+        after = replace(before, current=b"n" * 32, old=[(7, before.current), *before.old])
+        (folder / "picoauth.secret").write_bytes(after.text)
+
+    monkeypatch.setattr("picoauth.secret_cli.run", looking)
+    await command(folder, "secret", "forget")
+    assert [before.current] == [each for _, each in held(folder).old]
+
+
 async def test_retired_names_hang_on_it(folder: Path) -> None:
     """Without it they would be free for somebody else: only who says so frees them."""
     async with serving(folder, 'plugins = ["password", "totp"]') as server:
