@@ -30,6 +30,8 @@ LOOK = """
            (select max(seq) from audit),
            (select link from audit where seq = (select max(seq) from audit))
 """
+# Users have pseudonyms from the first row on.
+EMPTIED = "select 1 from audit_users where not exists (select 1 from audit) limit 1"
 
 
 class Broken(Exception):
@@ -117,19 +119,21 @@ class Heads:
 
     async def look(self) -> tuple[Head, bool]:
         """The head, and whether the newest secret seals it. Raises Broken."""
+        seen = self.seen.version  # before: another look may be answered meanwhile
         [(version, sealed, seq, link)] = await self.auth.database.read(LOOK)
         if version is None:
-            if seq is not None or self.seen.version:
+            if seq is not None or seen or await self.auth.database.read(EMPTIED):
                 raise Broken("the end of the chain, which was sealed, is gone")
             return Head(), True
         head = self.opened(version, sealed)
-        if version < self.seen.version:
+        if version < seen:
             raise Broken(f"an older state was put back, which ends at row {head.seq}")
         if head.seq > head.first and (seq, link) != (head.seq, bytes.fromhex(head.link)):
             raise Broken(f"the chain ends at row {seq or 0}, but row {head.seq} was sealed")
         if head.seq == head.first and seq is not None:
             raise Broken(f"row {seq} is too many")
-        self.seen = head
+        if version >= self.seen.version:
+            self.seen = head
         newest = next(iter(self.auth.secrets.derive("audit")))
         return head, bytes(sealed[:4]).hex() == newest
 

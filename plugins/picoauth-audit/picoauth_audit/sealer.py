@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import accumulate
 
 from picoauth import Auth, Conflict, Statement
 from picoauth_audit.chain import COLUMNS, Broken, Head, Heads, Sealed, read
@@ -15,7 +16,7 @@ from picoauth_audit.shapes import AuditSettings
 
 log = logging.getLogger("picoauth.audit")
 LOWEST = -(1 << 63)
-MOST = 500
+MOST = 100
 """Rows that are sealed, pruned or erased in one write."""
 LAG = 60
 """Seconds for which a row may wait; they are sealed within one."""
@@ -112,8 +113,10 @@ class Sealer:
     async def old(self, after: int, span: int) -> Sequence[Sealed]:
         """The next rows that are older than that, from the front on, with none left out."""
         rows = [read(row) for row in await self.auth.database.read(AFTER, (after, MOST), slow=True)]
-        before = self.auth.now() - span
-        young = next((n for n, row in enumerate(rows) if row.at >= before), len(rows))
+        before, ages = self.auth.now() - span, [row.at for row in rows]
+        # None is younger than those behind it, whatever a clock said that was ahead.
+        ages = [*accumulate(reversed(ages), min)][::-1]
+        young = next((n for n, at in enumerate(ages) if at >= before), len(rows))
         return rows[:young]
 
     async def prune(self) -> bool:

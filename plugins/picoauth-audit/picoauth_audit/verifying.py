@@ -19,7 +19,7 @@ LOOSE = """
     select id from audit
      where (seq is null and (waiting is null or link is not null)) or seq < 1 limit 1
 """
-DELETED = "d.event in ('UserDeleted', 'DeletionNoticed')"
+DELETED = "d.seq is not null and d.event in ('UserDeleted', 'DeletionNoticed')"
 # Each of these tells of rows that the chain covers, but for what it cannot cover.
 ERASED = f"""
     select seq from audit a

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from logbook import KINDS, SETTINGS, Log
 
-from picoauth import Caller, Conflict, LoginFailed, Statement
+from picoauth import Caller, Conflict, LoginFailed, Row, Statement
 from picoauth.testing import Clock, Server, serving
 from picoauth_audit import AuditPlugin
 from picoauth_audit.chain import Broken, Head, Heads
@@ -312,6 +312,52 @@ async def test_old_rows_are_pruned(log: Log) -> None:
     marks = ", ".join("?" * len(first))
     await log.write(f"insert into audit values ({marks})", *first)
     assert "row 1 is too many" == await log.broken()
+
+
+async def test_row_of_a_clock_that_was_ahead(log: Log) -> None:
+    """It is as old as what came after it, and keeps nothing from being erased and pruned."""
+    log.server.clock.advance(20 * 365 * DAY)
+    await join(log.server, "late")
+    await log.entries()
+    log.server.clock.advance(-20 * 365 * DAY)
+    await told(log)
+    await log.entries()
+    log.server.clock.advance(11 * DAY)
+    await log.plugin.clean()
+    found = await log.verify()
+    assert found.head.erased == found.head.seq
+    log.server.clock.advance(20 * DAY)
+    await log.plugin.clean()
+    assert 0 == (await log.verify()).rows
+
+
+async def test_log_that_was_taken_away_whole(log: Log) -> None:
+    """Users who have pseudonyms had rows: a process that has just begun knows it, too."""
+    await told(log)
+    log.plugin.sealer.heads.seen = Head()
+    await log.write("delete from audit")
+    await log.write("delete from audit_head")
+    assert "the end of the chain, which was sealed, is gone" == await log.broken()
+
+
+async def test_answers_that_overtake_each_other(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that is answered late saw no older state that somebody put back."""
+    await told(log)
+    heads, database = log.plugin.sealer.heads, log.server.auth.database
+    read = database.read
+
+    async def late(sql: str, *more: Any, **options: Any) -> list[Row]:
+        rows = await read(sql, *more, **options)
+        if "audit_head" in sql:
+            monkeypatch.setattr(database, "read", read)
+            await join(log.server, "bob")
+            await log.plugin.keeper.round()
+        return rows
+
+    monkeypatch.setattr(database, "read", late)
+    head, _ = await heads.look()
+    newest, _ = await heads.look()
+    assert head.version < newest.version == heads.seen.version
 
 
 async def test_everything_is_pruned(log: Log) -> None:
