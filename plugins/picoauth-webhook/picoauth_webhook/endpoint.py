@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable
 from importlib.metadata import version
 
-from picoauth import ConfigError, MessageDropped, Unavailable, Undeliverable
+from picoauth import ConfigError, Event, MessageDropped, Unavailable, Undeliverable
 from picoauth_fetch import Answer, Fetcher, FetchFailed, FetchRefused
 from picoauth_webhook.settings import EndpointSettings
 from picoauth_webhook.signing import headers, key
 
 KIND = "webhook:"
 """Before the name of the receiver, in the outbox: one that hangs holds no other up."""
-UNASKED = frozenset({"LoginFailed"})
-"""Events that strangers can make as many of as they like: only who asks for them gets them."""
 LIMIT = 1_048_576
 """Bytes of an answer, of which nothing is looked at."""
 GONE = 410
@@ -48,8 +46,9 @@ class Endpoint:
             hint = ", set insecure = true if one of http will do" if plain else ""
             raise ConfigError(f"{where}.url: {refused.reason}{hint}.") from refused
 
-    def wants(self, kind: str) -> bool:
-        return kind in self.settings.events if self.settings.events else kind not in UNASKED
+    def wants(self, kind: type[Event]) -> bool:
+        """What strangers can make happen as often as they like, only who asks for it gets."""
+        return kind.__name__ in self.settings.events if self.settings.events else kind.changes
 
     async def send(self, payload: bytes) -> None:
         """Post what the outbox has. Raises Unavailable, and Undeliverable for one that is gone.

@@ -67,7 +67,7 @@ class WebhookPlugin(Plugin[WebhookSettings]):
     def record(self, event: Event) -> Addition | None:
         """Nothing is told of a change that did not happen, and nothing is forgotten."""
         kind = type(event).__name__
-        names = [name for name, one in self.endpoints.items() if one.wants(kind)]
+        names = [name for name, one in self.endpoints.items() if one.wants(type(event))]
         if loops(event) or not names:
             return None
         said = told(event)

@@ -20,10 +20,12 @@ from typing import Any
 import pytest
 
 from picoauth import (
+    AccessRefused,
     Caller,
     ConfigError,
     Event,
     LoginCompleted,
+    LoginFailed,
     MessageDropped,
     Statement,
     Unavailable,
@@ -142,6 +144,9 @@ async def test_chosen_events(tmp_path: Path) -> None:
             "UserRegistered",
             "LoginCompleted",
         }
+        endpoints = server.auth.plugin(WebhookPlugin).endpoints
+        kinds = (LoginFailed, AccessRefused, LoginCompleted)
+        assert [False, False, True] == [endpoints["all"].wants(kind) for kind in kinds]
         assert "LoginFailed" not in str(everything.asked)
         types = sorted(json.loads(one.body)["type"] for one in logins.asked)
         assert types == ["LoginCompleted", "LoginFailed"]
