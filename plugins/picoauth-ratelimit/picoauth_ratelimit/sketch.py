@@ -6,6 +6,7 @@ import mmap
 import os
 from collections.abc import Callable
 from hashlib import blake2b
+from math import ceil
 
 from picoauth_ratelimit.settings import Rate
 
@@ -15,8 +16,6 @@ WIDTH = 1 << 17
 TICKS = 100
 """In a second."""
 WRAP = 0xFFFFFFFF
-LATER = 1 << 31
-"""Far from the zeros that are there at first, so that nobody has them as a debt."""
 
 
 class Sketch:
@@ -29,7 +28,7 @@ class Sketch:
     """
 
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
-        self.step = max(1, round(rate.seconds * TICKS / rate.count))
+        self.step = ceil(rate.seconds * TICKS / rate.count)
         self.span = self.step * rate.count
         self.clock = clock
         self.start = clock()
@@ -38,7 +37,7 @@ class Sketch:
 
     def take(self, source: bytes) -> float:
         """0 where the source may go on, and is counted; else seconds to wait."""
-        now = (int((self.clock() - self.start) * TICKS) + LATER) & WRAP
+        now = int((self.clock() - self.start) * TICKS) & WRAP
         places = self.places(source)
         debts = [self.debt(place, now) for place in places]
         debt = min(debts) + self.step
@@ -46,13 +45,14 @@ class Sketch:
             return (debt - self.span) / TICKS
         for place, known in zip(places, debts, strict=True):
             if known < debt:
-                self.cells[place] = (now + debt) & WRAP
+                self.cells[place] = (now + debt) & WRAP or 1  # 0 is one that was never used
         return 0
 
     def debt(self, place: int, now: int) -> int:
-        """Ticks until a cell is empty. One beyond all reason is past, or of a clock that went back."""
-        ahead = (self.cells[place] - now) & WRAP
-        return ahead if ahead <= self.span else 0
+        """Ticks until a cell is empty: never used, or past, or of a clock that went back."""
+        cell = self.cells[place]
+        ahead = (cell - now) & WRAP
+        return ahead if cell and ahead <= self.span + 1 else 0
 
     def places(self, source: bytes) -> list[int]:
         digest = blake2b(source, digest_size=4 * ROWS, key=self.key).digest()

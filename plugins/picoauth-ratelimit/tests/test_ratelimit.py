@@ -261,6 +261,36 @@ def test_few_sources_do_not_disturb_each_other() -> None:
     assert [sketch.take(b"innocent") for _ in range(10)] == [0] * 10
 
 
+@pytest.mark.parametrize("rate", [Rate(67, 1), Rate(4100, 60), Rate(150, 2), Rate(7, 60)])
+def test_never_more_than_it_may(rate: Rate) -> None:
+    """Where a rate is no whole number of ticks, it errs against the source (A-6)."""
+    clock = Clock()
+    sketch, passed, spans = Sketch(rate, clock), 0, 5
+    for _ in range(spans * rate.seconds * 100):
+        while sketch.take(b"x") == 0:
+            passed += 1
+        clock.advance(0.01)
+    assert passed <= (spans + 1) * rate.count
+
+
+@pytest.mark.parametrize("before", [1, 3600, 86_000])
+def test_who_never_came_owes_nothing(before: float) -> None:
+    """However long the process is up: not even shortly before its ticks begin anew."""
+    clock = Clock()
+    sketch = Sketch(Rate(1, 86_400), clock)
+    for ticks in (1 << 31, 1 << 32):
+        clock.time = sketch.start + ticks / 100 - before
+        assert 0 == sketch.take(b"new %d" % ticks)
+
+
+def test_debt_that_ends_where_ticks_begin() -> None:
+    """Zero stands for a cell that was never used: a debt until then is one tick longer."""
+    clock = Clock()
+    sketch = Sketch(Rate(1, 60), clock)
+    clock.time = sketch.start + (1 << 32) / 100 - 60
+    assert [0, 60] == [round(sketch.take(b"x")) for _ in range(2)]
+
+
 def test_places_are_keyed() -> None:
     """Two processes put a source into different places."""
     one, other = (Sketch(Rate(1, 1), Clock()) for _ in range(2))
