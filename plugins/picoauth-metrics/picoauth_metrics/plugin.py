@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from picoauth import (
     Auth,
@@ -92,15 +92,24 @@ class MetricsPlugin(Plugin[MetricsSettings]):
     async def show(self, request: Request) -> Reply:
         """Figures since the start of the process, as Prometheus reads them."""
         from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - on first use
-        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - as above
 
         from picoauth_metrics.families import families  # noqa: PLC0415 - as above
 
         registry = CollectorRegistry()
         registry.register(Shown(families(await taken(self.auth), self.tally, self.version)))
         ProcessCollector(registry=registry)
-        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        encode, kind = encoder(request.headers.get("accept", ""))
         return Reply(encode(registry), headers={"Content-Type": kind})
+
+
+def encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    """By what a client accepts; one with an odd idea of versions gets the plain format."""
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - on first use
+
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 class Shown:

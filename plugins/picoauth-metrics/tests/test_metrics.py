@@ -171,6 +171,9 @@ async def test_forms(tmp_path: Path) -> None:
         assert opened.headers["content-type"].startswith("application/openmetrics-text")
         assert opened.text.endswith("# EOF\n")
         assert {family.name for family in open_parser(opened.text)} >= {"picoauth_events"}
+        for version in ("1.0.0rc1", "abc", "1..0"):
+            odd = await read(server, Accept=f"text/plain;version={version}")
+            assert 200 == odd.status_code
 
 
 @pytest.mark.parametrize(
