@@ -83,7 +83,7 @@ class AdminGuard:
         """By token, or by cookie from a page that may use one (S-5). Raises Denied."""
         headers, cookies = request.headers, self.auth.cookies
         authorization, cookie = headers.get("authorization"), headers.get("cookie")
-        if authorization is None and request.method not in SAFE and cookies.sent(cookie):
+        if not authorization and request.method not in SAFE and cookies.sent(cookie):
             cookies.check_site(headers)
         return await self.auth.who(authorization=authorization or "", cookie=cookie or "")
 

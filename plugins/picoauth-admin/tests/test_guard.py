@@ -179,6 +179,7 @@ async def test_administrator_by_cookie(office: Office) -> None:
         (ours, (201, "")),
         ({"Origin": "https://evil.example"}, (403, "cross_site")),
         ({}, (403, "cross_site")),
+        ({"Authorization": ""}, (403, "cross_site")),
     ):
         name = f"user{len(origin)}{expected[0]}"
         headers = {**cookie, **origin}
