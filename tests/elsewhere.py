@@ -35,6 +35,7 @@ LEFT_OUT: dict[str, str] = {
     "test_config": NONE,
     "test_connections": NONE,
     "test_container": PROCESSES,
+    "test_copies": FILE,
     "test_database_mutants": FILE,
     "test_devices": NONE,
     "test_docs": PROCESSES,

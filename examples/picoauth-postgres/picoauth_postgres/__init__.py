@@ -108,7 +108,7 @@ class Postgres:
                     connection.transaction(isolation="serializable"),
                 ):
                     return [await one(connection, n, each) for n, each in enumerate(statements)]
-            except asyncpg.TransactionRollbackError:  # two met, or are in each other's way
+            except (asyncpg.TransactionRollbackError, asyncpg.DuplicateTableError):  # two met
                 await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - no secret
             except LOST as error:
                 raise Unavailable(f"PostgreSQL is lost: {type(error).__name__}") from error
