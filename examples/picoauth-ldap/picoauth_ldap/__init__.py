@@ -88,26 +88,33 @@ class LdapFactor(Factor):
         draft = replace(draft, identifiers=[own, *draft.identifiers])
         enrolled = [self.auth.users.enrolment(draft.user_id, self.name)]
         try:
-            user, _ = await self.auth.users.register(draft, enrolments=enrolled, caller=caller)
+            return (await self.auth.users.register(draft, enrolments=enrolled, caller=caller))[0]
         except AuthError as error:
             faster = Unavailable("another first login of the person was faster")
             why = {problems.IDENTIFIER_TAKEN: faster, problems.USERNAME_TAKEN: Denied(self.refused)}
             raise why.get(error.problem, error) from None
-        return user
 
     async def ask(self, name: str, password: str) -> None:
-        """Raises Denied for a wrong password, Unavailable where no answer comes in time."""
-        asked = asyncio.get_running_loop().run_in_executor(self.pool, self.bind, name, password)
+        """Raises Denied for a wrong password, and where no answer comes in time what is a 503.
+
+        Unavailable takes the attempt back, which is for those alone whose password was not sent:
+        else a slow directory could be asked without end, as it may answer the right one in time.
+        """
+        loop, sent = asyncio.get_running_loop(), list[int]()
+        asked = loop.run_in_executor(self.pool, self.bind, name, password, sent)
         try:
             await asyncio.wait_for(asked, self.settings.timeout)
         except (*REFUSALS, *LOCKED) as error:
             raise Denied(self.refused) from error
         except (ldap.LDAPError, TimeoutError) as error:
             logging.getLogger("picoauth_ldap").warning("the directory gives no answer: %r", error)
-            raise Unavailable("the directory gives no answer") from error
+            raise AuthError(problems.UNAVAILABLE) if sent else Unavailable("no answer") from error
 
-    def bind(self, name: str, password: str) -> None:
-        """Raises LDAPError. Certificates are looked at, whatever the machine's ldap.conf says."""
+    def bind(self, name: str, password: str, sent: list[int]) -> None:
+        """Raises LDAPError. Certificates are looked at, whatever the machine's ldap.conf says.
+
+        `sent` gets the number of the message that has the password, once it is on its way.
+        """
         connection, clear = ldap.initialize(self.settings.url), CLEAR.match(self.settings.url)
         connection.set_option(ldap.OPT_NETWORK_TIMEOUT, self.settings.timeout)
         connection.set_option(ldap.OPT_TIMEOUT, self.settings.timeout)
@@ -121,7 +128,8 @@ class LdapFactor(Factor):
             if self.settings.url.startswith("ldap:") and not clear:
                 connection.start_tls_s()
             dn = self.settings.dn.replace("{username}", escape_dn_chars(name))
-            connection.simple_bind_s(dn, password)
+            sent.append(connection.simple_bind(dn, password))
+            connection.result(sent[0])
         finally:
             connection.unbind_s()
 

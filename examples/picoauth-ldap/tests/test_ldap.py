@@ -34,7 +34,7 @@ from picoauth import (
 )
 from picoauth.testing import Ceremony, Server, Someone, serving
 from picoauth.testing.contracts import FactorContract
-from picoauth_ldap import LdapPlugin
+from picoauth_ldap import LdapFactor, LdapPlugin
 
 SETTINGS = """
 plugins = ["ldap", "house"]
@@ -398,7 +398,32 @@ async def test_directory_that_says_nothing(tmp_path: Path, url: str, reply: byte
             assert not waiting.done()
             assert DOWN == code_of(await waiting)
             server.auth.factors["ldap"].pool.shutdown()  # type: ignore[attr-defined] # waits for all
-    assert (b"correct horse" in heard) == ("127.0.0.1" in url)
+            asked = b"correct horse" in heard
+            assert asked == ("127.0.0.1" in url)
+            assert int(asked) == await counted(server)
+
+
+async def counted(server: Server) -> int:
+    """Failures at the account that was tried."""
+    [(failures,)] = await server.auth.database.read("select failures from throttle")
+    found: int = failures
+    return found
+
+
+async def test_guesses_without_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A directory that is slow, and may let the right password in, is not asked without end."""
+    asked = []
+
+    def bind(_: object, name: str, password: str, sent: list[int]) -> None:
+        asked.append((name, password))
+        sent.append(1)
+        raise ldap.TIMEOUT
+
+    monkeypatch.setattr(LdapFactor, "bind", bind)
+    async with directing(tmp_path, "ldap://127.0.0.1") as server:
+        codes = [code_of(await login(server, "ann", guess)) for guess in "abcd"]
+    assert [*[DOWN] * 3, (429, "too_many_attempts")] == codes
+    assert [("ann", "a"), ("ann", "b"), ("ann", "c")] == asked
 
 
 # Who may hear the password.
