@@ -105,7 +105,7 @@ async def restore(config: Config, source: Path, make: Callable[[Config], Auth]) 
         raise ConfigError(
             f"The database {config.database} is no file: restore it by its own means."
         )
-    path = config.base / config.database
+    path = (config.base / config.database).resolve()  # of a link, what it leads to
     with beside(path) as file:
         take(source, file)
         auth = opened(make, changed(config, database=str(file)), source)
@@ -184,8 +184,17 @@ def swapped(path: Path, file: Path, now: int) -> Path | None:
             path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
     if before and not aside.exists():  # which a run that was killed may have made
         os.link(path, aside)
+    if before:
+        given(file, path)
     file.replace(path)
     return aside if before else None
+
+
+def given(file: Path, path: Path) -> None:
+    """To whom the old one belongs: else root restores what the server's own user cannot open."""
+    owner = path.stat()
+    if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def moment(seconds: int) -> str:

@@ -262,6 +262,24 @@ async def test_the_old_one_goes_aside(tmp_path: Path) -> None:
     assert tmp_path / "picoauth.db.20270115T080000Z-2" == again
 
 
+async def test_restore_by_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to whom the old one did, and a link still leads to it."""
+    clock = Clock()
+    async with running(tmp_path, clock=clock) as server:
+        await backup(server.auth, tmp_path / "backup.db")
+    (tmp_path / "disk").mkdir()
+    old = (tmp_path / "picoauth.db").rename(tmp_path / "disk" / "picoauth.db")
+    (tmp_path / "picoauth.db").symlink_to(old)
+    given: list[tuple[int, int]] = []
+    owner = old.stat()
+    monkeypatch.setattr("os.geteuid", lambda: owner.st_uid + 1)
+    monkeypatch.setattr("os.chown", lambda _, *ids: given.append(ids))
+    await restored(tmp_path, clock)
+    assert [(owner.st_uid, owner.st_gid)] == given
+    assert (tmp_path / "picoauth.db").is_symlink()
+    assert owner.st_ino != old.stat().st_ino
+
+
 async def test_restore_to_a_new_machine(tmp_path: Path) -> None:
     """With the backup and the secret, and nothing else; without the secret it is refused."""
     there, clock = tmp_path / "there", Clock()
