@@ -280,6 +280,23 @@ async def test_restore_by_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert owner.st_ino != old.stat().st_ino
 
 
+async def test_restore_after_one_of_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    """Each counts: what was handed out between the two is void after the second."""
+    clock = Clock()
+    async with running(tmp_path, clock=clock) as server:
+        await backup(server.auth, tmp_path / "backup.db")
+    clock.advance(1000)
+    await restored(tmp_path, clock)
+    (tmp_path / "backup.db").unlink()
+    clock.advance(-1000)
+    async with running(tmp_path, clock=clock) as server:
+        first = server.auth.revocations.restored_at
+        await backup(server.auth, tmp_path / "backup.db")
+    await restored(tmp_path, clock)
+    async with running(tmp_path, clock=clock) as server:
+        assert first + 1 == server.auth.revocations.restored_at
+
+
 async def test_restore_to_a_new_machine(tmp_path: Path) -> None:
     """With the backup and the secret, and nothing else; without the secret it is refused."""
     there, clock = tmp_path / "there", Clock()
