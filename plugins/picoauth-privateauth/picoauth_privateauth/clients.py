@@ -6,12 +6,14 @@ import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from picoauth_fetch import Answer, Fetcher, FetchFailed, FetchRefused
+from picoauth import problems
+from picoauth_fetch import Answer, FetchBusy, Fetcher, FetchFailed, FetchRefused
 from picoauth_fetch import web as urls
 from picoauth_fetch.hosts import Hosts
+from picoauth_fetch.turns import Turns
 from picoauth_fetch.web import Web
 from picoauth_privateauth import documents
 from picoauth_privateauth.documents import Document, Source
@@ -21,6 +23,10 @@ from picoauth_privateauth.settings import PrivateAuthSettings, RegisteredClient
 
 REMEMBERED = 256
 """Clients whose documents are remembered."""
+STALE = 86400
+"""Seconds for which a document that is fresh no more counts where no newer one can be had."""
+RETRY = 10
+"""Seconds after which another try makes sense where nobody was asked."""
 LOGOS = 64
 """Pictures that are remembered, of `LOGO_LIMIT` bytes at most."""
 AT_ONCE = 16
@@ -66,10 +72,10 @@ class Client:
         """Raises AuthError unless browsers may be sent there (IndieAuth, section 5.2)."""
         listed = text in self.redirect_uris
         try:
-            found = urls.redirect(text)
+            urls.redirect(text)
         except ValueError as error:
             raise refused(REDIRECT_REFUSED, f"redirect_uri {error}") from error
-        own = found is not None and found.origin == urls.client_id(self.client_id).origin
+        own = is_own(text, urls.client_id(self.client_id))
         if not (listed or (own and not self.strict)):
             raise refused(REDIRECT_REFUSED, "redirect_uri is none of this client's")
 
@@ -91,7 +97,7 @@ class Clients:
             insecure=settings.http_clients == "all",
         )
         self.logos: OrderedDict[str, str] = OrderedDict()
-        self.turn = asyncio.Semaphore(AT_ONCE)
+        self.turns = Turns(AT_ONCE, 2 * settings.fetch_timeout)
         self.hosts = Hosts(settings.fetches, now)
 
     async def find(self, text: str) -> Client:
@@ -117,16 +123,23 @@ class Clients:
 
     async def discovered(self, found: Web, text: str) -> Client:
         """What a client's page says, from memory where that is fresh."""
-        until, client = self.known.get(str(found), (0, None))
-        if client is not None and self.now() < until:
-            return client
+        until, before = self.known.get(str(found), (0, None))
+        if before is not None and self.now() < until:
+            return before
+        if self.now() >= until + STALE:
+            before = None
         self.logos.pop(str(found), None)  # of a page that may have changed, or have been lost
         if not self.settings.fetch_clients:
             return self.described(found, None)
-        answer = await self.got(str(found), "application/json, text/html;q=0.9, */*;q=0.1")
+        try:
+            answer = await self.got(str(found), "application/json, text/html;q=0.9, */*;q=0.1")
+        except FetchBusy as error:
+            if before is None:
+                raise refused(problems.UNAVAILABLE, headers={"Retry-After": str(RETRY)}) from error
+            return before
         if answer is None or answer.status != 200:  # noqa: PLR2004 - RFC 9110
-            return self.described(found, None)
-        document = self.read(answer, [str(found), text])
+            return self.unreachable(found, before)
+        document = await self.read(answer, [str(found), text])
         client = self.described(found, document)
         seconds = life(answer.headers, self.settings.cache, self.now())
         if seconds > 0:  # errors are never kept
@@ -136,14 +149,29 @@ class Clients:
             keep(self.logos, client.client_id, logo, LOGOS)
         return client
 
-    def read(self, answer: Answer, names: Sequence[str]) -> Document:
-        """Raises AuthError where a JSON document says something else than that it is this client."""
+    async def read(self, answer: Answer, names: Sequence[str]) -> Document:
+        """Raises AuthError where a JSON document says something else than that it is this client.
+
+        A page is read in a thread: whoever has it decides how long that takes.
+        """
         if not documents.is_json(answer.headers):
-            return documents.from_page(answer.body, answer.headers, names)
+            page = (answer.body, answer.headers, names)
+            return await asyncio.to_thread(documents.from_page, *page)
         try:
             return documents.from_json(answer.body, names)
         except ValueError as error:
             raise refused(CLIENT_REFUSED, f"the document at client_id {error}") from error
+
+    def unreachable(self, found: Web, before: Client | None) -> Client:
+        """Nothing is known of it, but one that was held to a list is not let off by an outage.
+
+        Else whoever can bring its page down may send codes anywhere within its origin.
+        """
+        client = self.described(found, None)
+        if before is None or not before.strict:
+            return client
+        own = tuple(uri for uri in before.redirect_uris if is_own(uri, found))
+        return replace(client, redirect_uris=own, strict=True)
 
     def described(self, found: Web, document: Document | None) -> Client:
         secure = found.scheme == "https"
@@ -166,7 +194,10 @@ class Clients:
 
     async def picture(self, url: str | None) -> str | None:
         """A logo, so that it can be shown without being loaded from the client."""
-        answer = await self.got(url, "image/*") if url else None
+        try:
+            answer = await self.got(url, "image/*") if url else None
+        except FetchBusy:
+            return None
         if answer is None or answer.status != 200 or len(answer.body) > LOGO_LIMIT:  # noqa: PLR2004
             return None
         body = answer.body
@@ -176,15 +207,24 @@ class Clients:
     async def got(self, url: str, accept: str) -> Answer | None:
         """A page, or None where it cannot be had: that is no error (IndieAuth, section 4.2).
 
-        Nor is it asked for where its host was asked too often: strangers choose it.
+        Raises FetchBusy where nobody was asked, since strangers choose whom: that nothing came
+        then says nothing of the client, and least of all that it published no list.
         """
         if self.hosts.wait(url):
-            return None
+            raise FetchBusy("its host was asked too often")
         try:
-            async with asyncio.timeout(2 * self.settings.fetch_timeout), self.turn:
+            async with self.turns.one():
                 return await self.fetcher.get(url, headers={"accept": accept})
-        except (FetchFailed, FetchRefused, TimeoutError):
+        except FetchBusy:
+            raise
+        except (FetchFailed, FetchRefused):
             return None
+
+
+def is_own(redirect_uri: str, client: Web) -> bool:
+    """Whether a redirect URL that is one stays within the client's origin."""
+    to = urls.redirect(redirect_uri)
+    return to is not None and to.origin == client.origin
 
 
 def keep(known: OrderedDict[str, T], name: str, value: T, most: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from picoauth import AuthError, Problem
+from picoauth import AuthError, Problem, problems
 
 CLIENT_REFUSED = Problem(400, "client_refused", "This application cannot log you in here.")
 REDIRECT_REFUSED = Problem(
@@ -35,6 +35,7 @@ WORDS: Mapping[Problem, str] = {
     INVALID_GRANT: "invalid_grant",
     INVALID_SCOPE: "invalid_scope",
     UNSUPPORTED_GRANT_TYPE: "unsupported_grant_type",
+    problems.UNAVAILABLE: "temporarily_unavailable",
 }
 """OAuth's own, where they are not `invalid_request` (RFC 6749, 5.2; RFC 6750, 3.1)."""
 OPEN = {"Access-Control-Allow-Origin": "*"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,8 @@ class Profiles:
             raise AuthError(PROFILE_REFUSED, "the page cannot be reached") from error
         if answer.status not in OK:
             raise AuthError(PROFILE_REFUSED, "the page is an error")
-        page = read(answer.body.decode("utf-8", "replace") if is_html(answer) else "")
+        text = answer.body.decode("utf-8", "replace") if is_html(answer) else ""
+        page = await asyncio.to_thread(read, text)  # whoever has it decides how long that takes
         ours = {
             "indieauth-metadata": f"{self.base}/.well-known/oauth-authorization-server",
             "authorization_endpoint": f"{self.base}/indieauth/authorize",

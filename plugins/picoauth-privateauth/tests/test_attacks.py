@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from endpoint import (
 
 from picoauth import Caller, Conflict, Statement
 from picoauth.testing import Clock
-from picoauth_fetch import FetchFailed
+from picoauth_fetch import FetchBusy, FetchFailed
 from picoauth_fetch.testing import Site
 from picoauth_fetch.testing import answer as served
 from picoauth_privateauth import ClientTokenReused, CodeReused, GrantEnded
@@ -665,20 +666,88 @@ async def test_few_fetches(at_home: Home, web: Site) -> None:
     kept = b'{"client_id": "https://client.example/kept", "client_name": "Kept"}'
     web.answers["/kept"] = served(kept, kind="application/json")
 
-    async def warned(path: str, host: str = "client.example") -> bool:
+    async def status(path: str, host: str = "client.example") -> int:
         client = f"https://{host}/{path}"
-        request = await at_home.request(client_id=client, redirect_uri=client)
-        told = (await at_home.ask("GET", f"requests/{request}")).json()["client"]
-        return bool(told["warnings"])
+        return (await at_home.authorize(client_id=client, redirect_uri=client)).status_code
 
-    assert [True] * 9 == [await warned(f"path-{number}") for number in range(9)]
+    assert [303] * 3 + [503] * 6 == [await status(f"path-{number}") for number in range(9)]
     assert 3 == len(web.asked)
-    assert await warned("kept")
-    await warned("x", "client.example.org")
+    assert 503 == await status("kept")
+    assert 303 == await status("x", "client.example.org")
     assert 4 == len(web.asked)
     at_home.server.clock.advance(60)
-    assert [False] * 9 == [await warned("kept") for _ in range(9)]
+    assert [303] * 9 == [await status("kept") for _ in range(9)]
     assert 5 == len(web.asked)
+
+
+LISTED = ["https://client.example/in", "app.example:/in"]
+LIST = served(
+    json.dumps({"client_id": "https://client.example/", "redirect_uris": LISTED}).encode(),
+    kind="application/json",
+)
+
+
+async def statuses(at_home: Home) -> list[int]:
+    """Of a redirect that is listed, of one that is listed for an app, and of one that is not."""
+    client = "https://client.example/"
+    found = (*LISTED, f"{client}goto?url=https://evil.example/")
+    answers = [await at_home.authorize(client_id=client, redirect_uri=uri) for uri in found]
+    return [one.status_code for one in answers]
+
+
+class Busy:
+    """A fetcher that looks up too many names already."""
+
+    redirects = 0
+
+    async def get(self, url: str, **_: Any) -> Any:
+        raise FetchBusy(url)
+
+
+@pytest.mark.parametrize("how", ["host", "names"])
+async def test_lists_where_nobody_is_asked(at_home: Home, web: Site, how: str) -> None:
+    """Who uses up what this server fetches does not get a client's list out of the way."""
+    web.answers["/"] = LIST
+    clients, clock = at_home.plugin.clients, at_home.server.clock
+    free = clients.fetcher
+
+    def prevent(*, on: bool) -> None:
+        clients.hosts.most = 0 if on and how == "host" else 9
+        clients.fetcher = Busy() if on and how == "names" else free  # type: ignore[assignment]
+
+    prevent(on=True)
+    assert [503] * 3 == await statuses(at_home)
+    prevent(on=False)
+    assert [303, 303, 400] == await statuses(at_home)
+    prevent(on=True)
+    clock.advance(300 + 86399)
+    assert [303, 303, 400] == await statuses(at_home)
+    clock.advance(1)
+    assert [503] * 3 == await statuses(at_home)
+
+
+async def test_lists_that_are_gone(at_home: Home, web: Site) -> None:
+    """Who brings a client's page down does not get its list out of the way, for a day at least."""
+    clock, down = at_home.server.clock, served(status=500)
+    assert [303, 400, 303] == await statuses(at_home)
+    web.answers["/"] = LIST
+    assert [303, 303, 400] == await statuses(at_home)
+    clock.advance(300 + 86399)
+    web.answers["/"] = down
+    assert [303, 400, 400] == await statuses(at_home)
+    clock.advance(1)
+    assert [303, 400, 303] == await statuses(at_home)
+
+
+async def test_pictures_that_nobody_asks_for(at_home: Home, web: Site) -> None:
+    """A client is none the worse for a logo of a host that was asked too often."""
+    text = '<a class="h-app" href="/"><img class="u-logo" src="/logo">It</a>'
+    web.answers["/"] = served(text.encode(), kind="text/html")
+    at_home.plugin.clients.hosts.most = 1
+    client = "https://client.example/"
+    request = await at_home.request(client_id=client, redirect_uri=client)
+    told = (await at_home.ask("GET", f"requests/{request}")).json()["client"]
+    assert ("It", None, 1) == (told["name"], told["logo_uri"], len(web.asked))
 
 
 async def test_many_fetches(at_home: Home) -> None:

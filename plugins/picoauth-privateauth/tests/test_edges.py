@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,11 @@ import pytest
 from endpoint import APP, CLIENTS, TABLE, Home, home
 
 from picoauth import AuthError, BackupRestored, Caller, Statement, Ticket, identifier
-from picoauth_privateauth import AuthorizationDenied
+from picoauth_fetch import html
+from picoauth_fetch.html import Page
+from picoauth_fetch.testing import Site
+from picoauth_fetch.testing import answer as served
+from picoauth_privateauth import AuthorizationDenied, documents, profiles
 from picoauth_privateauth.clients import AT_ONCE, host, keep
 from picoauth_privateauth.tokens import ClientTokens
 
@@ -157,17 +161,37 @@ async def test_without_profile_pages(tmp_path: Path) -> None:
         assert {"me": "https://auth.example/u/ann"} == told
 
 
-async def test_waiting_for_a_turn(at_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits too long for others' pages goes on without this one."""
+async def test_waiting_for_a_turn(at_home: Home) -> None:
+    """Who waits too long for others' pages may try again: what this one says is not known."""
     clients = at_home.plugin.clients
     for _ in range(AT_ONCE):
-        await clients.turn.acquire()
-    monkeypatch.setitem(clients.settings.__dict__, "fetch_timeout", 0)
+        await clients.turns.free.acquire()
+    clients.turns.seconds = 0
     name = "https://client.example/"
-    answer = await asyncio.wait_for(
-        at_home.authorize(client_id=name, redirect_uri=f"{name}x"), timeout=60
-    )
-    assert 303 == answer.status_code
+    answer = await at_home.authorize(client_id=name, redirect_uri=f"{name}x")
+    told = answer.json()
+    assert (503, "temporarily_unavailable") == (answer.status_code, told["error"])
+    assert ("unavailable", "10") == (told["code"], answer.headers["retry-after"])
+    page = await at_home.authorize(client_id=name, redirect_uri=f"{name}x", accept="text/html")
+    assert (503, True) == (page.status_code, "try again" in page.text)
+
+
+async def test_long_pages(at_home: Home, web: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is read once, and not where everybody waits for it."""
+    threads = []
+
+    def noted(text: str) -> Page:
+        threads.append(threading.current_thread())
+        return html.read(text)
+
+    for module in (documents, profiles):
+        monkeypatch.setattr(module, "read", noted)
+    web.answers["/"] = served(b"<p>Long</p>", kind="text/html")
+    name = "https://client.example/"
+    await at_home.request(client_id=name, redirect_uri=f"{name}x")
+    await at_home.ask("PUT", "me", {"urls": ["https://ann.example/"]})
+    assert 2 == len(threads)
+    assert threading.current_thread() not in threads
 
 
 def test_little_things() -> None:
