@@ -78,6 +78,9 @@ class Codes:
             PURPOSE, asdict(code), expires_at=expires_at, user_id=user_id
         )
 
+    def voiding(self, user_id: str) -> Statement:
+        return self.auth.tickets.voiding(PURPOSE, user_id)
+
     async def redeem(self, form: Mapping[str, str], effect: Effect, caller: Caller) -> Redeemed:
         """Spend a code, with its effect, in one write. Raises AuthError.
 

@@ -11,12 +11,17 @@ from picoauth import (
     BackupRestored,
     Caller,
     Check,
+    CredentialChanged,
     Event,
+    IdentifierRestored,
     Job,
     Plugin,
     Route,
+    SessionsEnded,
     Statement,
     User,
+    UserClosed,
+    UserDisabled,
     hookimpl,
 )
 from picoauth_privateauth import builtin
@@ -37,12 +42,14 @@ from picoauth_privateauth.requests import CLEAN, VOID_REQUESTS, Requests
 from picoauth_privateauth.routes import Parts, routes
 from picoauth_privateauth.schema import MIGRATIONS
 from picoauth_privateauth.settings import BUILT_IN, PrivateAuthSettings
-from picoauth_privateauth.tokens import VOID_FAMILIES, ClientTokens
+from picoauth_privateauth.tokens import END_ALL, VOID_FAMILIES, ClientTokens
 
 if TYPE_CHECKING:
     import click
 
 HOURLY = 3600
+ALL_ENDED = (IdentifierRestored, SessionsEnded, UserClosed, UserDisabled)
+"""Events that end all sessions of a user, or all but one."""
 
 
 class PrivateAuthPlugin(Plugin[PrivateAuthSettings]):
@@ -113,10 +120,19 @@ class PrivateAuthPlugin(Plugin[PrivateAuthSettings]):
 
     @hookimpl
     def record(self, event: Event) -> Addition | None:
-        """Which tokens were spent or given up since a backup was made is not known: none counts."""
+        """With all sessions of a user, all that was got through them ends, too (R-5).
+
+        Which tokens were spent or given up since a backup was made is not known: none counts.
+        """
         if isinstance(event, BackupRestored):
             return Addition([Statement(VOID_REQUESTS), Statement(VOID_FAMILIES)])
+        if isinstance(event, ALL_ENDED) or (isinstance(event, CredentialChanged) and event.reset):
+            return Addition(self.ending(str(event.user_id)))
         return None
+
+    def ending(self, user_id: str) -> Sequence[Statement]:
+        """Void a user's codes, and the tokens of all clients; what was granted stays granted."""
+        return [self.codes.voiding(user_id), Statement(END_ALL, (user_id,))]
 
     @hookimpl
     async def export(self, user: User) -> Mapping[str, Any]:

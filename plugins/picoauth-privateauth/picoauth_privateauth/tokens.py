@@ -45,6 +45,10 @@ SPEND = """
                     where f.id = family_id and u.disabled_at is null and u.closed_at is null)
 """
 END = "delete from privateauth_families where id = ?"
+END_ALL = """
+    delete from privateauth_families
+     where grant_id in (select id from privateauth_grants where user_id = ?)
+"""
 REVOKE = """
     delete from privateauth_families
      where id in (select family_id from privateauth_tokens where hash = ?)

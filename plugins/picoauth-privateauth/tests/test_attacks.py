@@ -31,7 +31,16 @@ from endpoint import (
     writing,
 )
 
-from picoauth import Caller, Conflict, Statement
+from picoauth import (
+    Caller,
+    Conflict,
+    CredentialChanged,
+    Event,
+    IdentifierRestored,
+    SessionsEnded,
+    Statement,
+    UserClosed,
+)
 from picoauth.testing import Clock
 from picoauth_fetch import FetchBusy, FetchFailed
 from picoauth_fetch.testing import Site
@@ -40,6 +49,8 @@ from picoauth_privateauth import ClientTokenReused, CodeReused, GrantEnded
 from picoauth_privateauth.clients import AT_ONCE
 
 Step = Callable[[Home], Awaitable[Any]]
+Ending = Callable[[Home, str], Awaitable[None]]
+KINDS = ("access", "refresh")
 
 
 @pytest.mark.parametrize("path", ["authorize", "token"])
@@ -386,6 +397,62 @@ async def test_grants_that_ended(at_home: Home, reach: Callable[[Home], Awaitabl
     assert grant["client_id"] == at_home.server.events.one(GrantEnded).client_id
     assert 400 == (await go_on(at_home)).status_code
     assert [] == (await at_home.ask("GET", "grants", username="bob")).json()["grants"]
+
+
+def ending_by(event: type[Event], **members: Any) -> Ending:
+    async def end(at_home: Home, user_id: str) -> None:
+        auth = at_home.server.auth
+        await auth.events.commit(event(at=auth.now(), user_id=user_id, **members))
+
+    return end
+
+
+async def disable_for_a_while(at_home: Home, user_id: str) -> None:
+    accounts = at_home.server.auth.accounts
+    await accounts.disable(user_id, Caller())
+    await accounts.enable(user_id, Caller())
+
+
+async def logout_from_all(at_home: Home, user_id: str) -> None:
+    await at_home.server.auth.accounts.logout_from_all(user_id, Caller())
+
+
+async def reset(at_home: Home, user_id: str) -> None:
+    auth = at_home.server.auth
+    user = await auth.users.require(user_id)
+    await auth.credentials.reset_credential(user, "pin", [], Caller())
+
+
+async def change(at_home: Home, user_id: str) -> None:
+    """By the user herself, who ends what she wants to."""
+    await ending_by(CredentialChanged, factor="pin")(at_home, user_id)
+
+
+@pytest.mark.parametrize(
+    ("end", "still"),
+    [
+        (disable_for_a_while, False),
+        (logout_from_all, False),
+        (reset, False),
+        (ending_by(SessionsEnded, kept="one"), False),
+        (ending_by(IdentifierRestored, kind="email"), False),
+        (ending_by(UserClosed, delete_at=0), False),
+        (change, True),
+    ],
+)
+async def test_tokens_end_with_all_sessions(at_home: Home, *, end: Ending, still: bool) -> None:
+    """Who logs out everywhere, is disabled, or gets back in by a reset leaves nothing behind (R-5)."""
+    await at_home.join("bob")
+    bobs, anns = await at_home.handed(username="bob"), await at_home.handed()
+    waiting = await at_home.code("bob", scope="profile")
+    await end(at_home, await at_home.user_id("bob"))
+    found = [(await at_home.introspected(bobs[f"{kind}_token"]))["active"] for kind in KINDS]
+    assert [still] * 2 == found
+    assert (200 if still else 400) == (await at_home.redeem(waiting, "token")).status_code
+    assert (await at_home.introspected(anns["access_token"]))["active"]
+    assert [APP] == [
+        one["client_id"] for one in await at_home.plugin.granted.of(await at_home.user_id("bob"))
+    ]
 
 
 # Permissions
