@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from picoauth import Conflict, Session, Unavailable
+
+K = TypeVar("K")
+
+NEVER = sys.maxsize
+STEPS = 1000
+"""Of a sweep, so that no login holds the others up for longer than a millisecond or so."""
 
 
 class MemoryKeeper:
@@ -18,8 +26,10 @@ class MemoryKeeper:
         self.sessions: OrderedDict[str, Session] = OrderedDict()
         """The one that was not used for longest comes first."""
         self.users: defaultdict[str, set[str]] = defaultdict(set)
-        self.soonest = 0
-        """No session ends before, in seconds since 1970."""
+        self.ends: defaultdict[int, set[str]] = defaultdict(set)
+        """What ends by itself at a second, counted from 1970."""
+        self.soonest = NEVER
+        """No session ends before."""
 
     def known(self) -> OrderedDict[str, Session]:
         if not self.open:
@@ -35,6 +45,7 @@ class MemoryKeeper:
     async def change(self, session: Session, before: Session) -> None:
         if self.known().get(session.id) != before:
             raise Conflict(0)
+        self.drop(session.id)
         self.keep(session)
 
     async def get(self, session_id: str) -> Session | None:
@@ -52,32 +63,40 @@ class MemoryKeeper:
             self.drop(session_id)
 
     def keep(self, session: Session) -> None:
+        at = end(session)
         self.sessions[session.id] = session
-        self.sessions.move_to_end(session.id)
         self.users[session.user_id].add(session.id)
-        self.soonest = min(self.soonest, end(session))
+        self.ends[at].add(session.id)
+        self.soonest = min(self.soonest, at)
 
     def drop(self, session_id: str) -> None:
         session = self.sessions.pop(session_id)
-        of_user = self.users[session.user_id]
-        of_user.discard(session_id)
-        if not of_user:
-            del self.users[session.user_id]
+        discard(self.users, session.user_id, session_id)
+        discard(self.ends, end(session), session_id)
 
     def make_room(self) -> None:
-        """Let one more in. All are looked at only where some may have ended since the last time."""
-        if len(self.sessions) < self.most:
-            return
-        if self.soonest <= self.now():
-            self.sweep()
+        """Let one more in."""
+        self.sweep()
         while len(self.sessions) >= self.most:
             self.drop(next(iter(self.sessions)))
 
     def sweep(self) -> None:
+        """Drop what has ended, second after second, and leave what is too much to the next login."""
         now = self.now()
-        for session_id in [s.id for s in self.sessions.values() if not s.alive(now)]:
-            self.drop(session_id)
-        self.soonest = min(map(end, self.sessions.values()), default=now)
+        for _ in range(STEPS):
+            if self.soonest > now:
+                return
+            if ended := self.ends.get(self.soonest):
+                self.drop(ended.pop())
+            else:
+                self.soonest += 1
+
+
+def discard(ids: dict[K, set[str]], key: K, session_id: str) -> None:
+    """Take an id out, and the key with the last one."""
+    ids[key].discard(session_id)
+    if not ids[key]:
+        del ids[key]
 
 
 def end(session: Session) -> int:

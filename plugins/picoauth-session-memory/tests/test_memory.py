@@ -17,6 +17,7 @@ from picoauth import Auth, Caller, ConfigError, Conflict, KeptSessions, Session,
 from picoauth.testing import Clock, Server, serving
 from picoauth.testing.contracts import SessionStoreContract
 from picoauth_session_memory import MemoryKeeper, MemoryPlugin
+from picoauth_session_memory.keeper import STEPS
 from tests.factors import PLUGINS, join
 from tests.refreshing import many_at_once
 from tests.siblings import Siblings
@@ -114,15 +115,31 @@ async def test_what_lives_longer_than_it_was_to(keeper: MemoryKeeper, clock: Clo
     assert ["b", "d"] == list(keeper.sessions)
 
 
-async def test_all_are_looked_at_rarely(keeper: MemoryKeeper, clock: Clock) -> None:
-    """A full memory is not searched for what has ended before anything can have."""
-    for name in ("a", "b", "c", "d"):
+async def test_nothing_is_dropped_before_its_end(keeper: MemoryKeeper, clock: Clock) -> None:
+    """What has a second left goes only to make room."""
+    for name in ("a", "b"):
         await keeper.put(session(name))
-    assert 2000 == keeper.soonest
     clock.advance(999)
-    keeper.sweep = None  # type: ignore[method-assign,assignment]  # so that a search fails
-    await keeper.put(session("e"))
-    assert ["c", "d", "e"] == list(keeper.sessions)
+    await keeper.put(session("c"))
+    assert ["a", "b", "c"] == list(keeper.sessions)
+    clock.advance(1)
+    await keeper.put(session("d", life=2000))
+    assert ["d"] == list(keeper.sessions)
+
+
+async def test_a_login_drops_a_bounded_number(clock: Clock) -> None:
+    """Many that end at once, or a long time without logins, hold nobody up."""
+    keeper = MemoryKeeper(10 * STEPS, lambda: int(clock()))
+    keeper.open = True
+    for number in range(2 * STEPS):
+        await keeper.put(session(str(number), life=10))
+    await keeper.put(session("later", life=3 * STEPS))
+    clock.advance(4 * STEPS)
+    left = []
+    for number in range(6):
+        await keeper.put(session(f"new {number}", life=9 * STEPS))
+        left.append(len(keeper.sessions) - number - 1)
+    assert [STEPS + 1, 1, 1, 1, 0, 0] == left
 
 
 async def test_users_without_sessions_are_forgotten(keeper: MemoryKeeper) -> None:
@@ -130,7 +147,7 @@ async def test_users_without_sessions_are_forgotten(keeper: MemoryKeeper) -> Non
     await keeper.put(session("a"))
     await keeper.remove("a", "ann")
     await keeper.remove("a", "ann")
-    assert ({}, {}) == (keeper.sessions, keeper.users)
+    assert ({}, {}, {}) == (keeper.sessions, keeper.users, keeper.ends)
     assert [] == list(await keeper.list("ann"))
 
 
