@@ -58,7 +58,7 @@ class PrivateAuthPlugin(Plugin[PrivateAuthSettings]):
     def __init__(self, auth: Auth, name: str, settings: PrivateAuthSettings) -> None:
         super().__init__(auth, name, settings)
         self.clients = Clients(settings, auth.now)
-        self.profiles = Profiles(auth)
+        self.profiles = Profiles(auth, self.clients.hosts, self.clients.turns)
         self.rights = Rights(auth, self.clients)
         self.granted = Granted(auth)
         self.requests = Requests(auth, settings.request_life)

@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from picoauth import Auth, AuthError, Caller, Conflict, Statement, User, problems
-from picoauth_fetch import Answer, Fetcher, FetchFailed, FetchRefused
+from picoauth_fetch import Answer, FetchBusy, Fetcher, FetchFailed, FetchRefused
 from picoauth_fetch import web as urls
+from picoauth_fetch.hosts import Hosts
 from picoauth_fetch.html import Page, read
 from picoauth_fetch.links import page_links
+from picoauth_fetch.turns import Turns
+from picoauth_privateauth.clients import RETRY
 from picoauth_privateauth.events import ProfileAdded, ProfileRemoved
 from picoauth_privateauth.problems import PROFILE_REFUSED, PROFILE_TAKEN
 
@@ -68,8 +71,10 @@ class Person:
 class Profiles:
     """Knows people, and adds and removes their URLs."""
 
-    def __init__(self, auth: Auth) -> None:
+    def __init__(self, auth: Auth, hosts: Hosts, turns: Turns) -> None:
         self.auth = auth
+        self.hosts = hosts
+        self.turns = turns
         self.base = auth.config.public_url
         self.fetcher = Fetcher(agent="picoauth-privateauth", redirects=HOPS)
 
@@ -123,10 +128,7 @@ class Profiles:
         The endpoint alone would not do: every user of it could claim the page of every other.
         Only `<link>` and the header count, since who may comment on a page can write an `<a>`.
         """
-        try:
-            answer = await self.fetcher.get(url, headers={"accept": "text/html"})
-        except (FetchFailed, FetchRefused) as error:
-            raise AuthError(PROFILE_REFUSED, "the page cannot be reached") from error
+        answer = await self.got(url)
         if answer.status not in OK:
             raise AuthError(PROFILE_REFUSED, "the page is an error")
         text = answer.body.decode("utf-8", "replace") if is_html(answer) else ""
@@ -142,6 +144,19 @@ class Profiles:
             raise AuthError(
                 PROFILE_REFUSED, 'the page has no <link rel="me"> to the profile URL given here'
             )
+
+    async def got(self, url: str) -> Answer:
+        """Raises AuthError, also where this server asks that host, or others, too often already."""
+        wait = self.hosts.wait(url)
+        if wait:
+            raise busy(wait)
+        try:
+            async with self.turns.one():
+                return await self.fetcher.get(url, headers={"accept": "text/html"})
+        except FetchBusy as error:
+            raise busy(RETRY) from error
+        except (FetchFailed, FetchRefused) as error:
+            raise AuthError(PROFILE_REFUSED, "the page cannot be reached") from error
 
     async def add(self, user_id: str, url: str, caller: Caller) -> None:
         """Raises AuthError (409) for a URL that is somebody's."""
@@ -161,6 +176,10 @@ class Profiles:
             await self.auth.events.commit(event, removing, Statement(REVOKE, (url, user_id)))
         except Conflict as conflict:
             raise AuthError(problems.NOT_FOUND) from conflict
+
+
+def busy(seconds: int) -> AuthError:
+    return AuthError(problems.UNAVAILABLE, headers={"Retry-After": str(seconds)})
 
 
 def is_html(answer: Answer) -> bool:

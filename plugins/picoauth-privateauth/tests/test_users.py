@@ -15,6 +15,7 @@ from picoauth_privateauth import (
     ProfileAdded,
     ProfileRemoved,
 )
+from picoauth_privateauth.clients import AT_ONCE
 
 LINKS = (
     '<link rel="authorization_endpoint" href="https://auth.example/indieauth/authorize">'
@@ -81,6 +82,23 @@ async def test_unreachable_urls(at_home: Home) -> None:
     at_home.fetching({"ann.example": "10.0.0.1"})
     answered = await at_home.ask("PUT", "me", {"urls": ["https://ann.example/"]})
     assert (400, "profile_refused") == (answered.status_code, answered.json()["code"])
+
+
+async def test_busy_hosts(at_home: Home, web: Site) -> None:
+    """Nobody knocks at a stranger's door by naming its pages; who waits for a turn may try again."""
+    profiles = at_home.plugin.profiles
+    profiles.hosts.most = 2
+    urls = [f"https://ann.example/{number}" for number in range(3)]
+    answers = [await at_home.ask("PUT", "me", {"urls": [url]}) for url in urls]
+    assert [400, 400, 503] == [one.status_code for one in answers]
+    assert ("unavailable", "60") == (answers[2].json()["code"], answers[2].headers["retry-after"])
+    assert 2 == len(web.asked)
+    profiles.hosts.most, profiles.turns.seconds = 9, 0
+    for _ in range(AT_ONCE):
+        await profiles.turns.free.acquire()
+    answered = await at_home.ask("PUT", "me", {"urls": urls})
+    assert (503, "10") == (answered.status_code, answered.headers["retry-after"])
+    assert 2 == len(web.asked)
 
 
 async def test_new_urls_need_a_fresh_proof(at_home: Home, web: Site) -> None:
