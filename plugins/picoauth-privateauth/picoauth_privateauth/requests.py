@@ -14,6 +14,10 @@ from picoauth_privateauth.problems import REQUEST_DECIDED
 
 SIZE = 32
 """Random bytes of an id."""
+MOST = 20_000
+"""Requests that are kept, of those that no user opened yet: some 7 KiB each, at most."""
+EACH = 100
+"""After so many new ones it is looked whether there are more."""
 INSERT = "insert into privateauth_requests (id, data, expires_at) values (?, ?, ?)"
 FIND = """
     select data, expires_at, user_id, decided_at from privateauth_requests
@@ -32,6 +36,12 @@ DECIDE = """
     update privateauth_requests set user_id = ?, decided_at = ?
      where id = ? and expires_at > ? and decided_at is null and (user_id is null or user_id = ?)
        and exists (select 1 from users u where u.id = ? and u.disabled_at is null and u.closed_at is null)
+"""
+# Nobody has to be anybody to ask: of requests that no user opened yet the oldest make room.
+TRIM = """
+    delete from privateauth_requests where user_id is null and expires_at <
+        (select expires_at from privateauth_requests where user_id is null
+          order by expires_at desc limit 1 offset ?)
 """
 CLEAN = "delete from privateauth_requests where expires_at < ?"
 VOID_REQUESTS = "delete from privateauth_requests"
@@ -53,12 +63,15 @@ class Requests:
     def __init__(self, auth: Auth, life: int) -> None:
         self.auth = auth
         self.life = life
+        self.kept = 0
 
     async def keep(self, asked: Asked) -> str:
         """The id under which its user finds it."""
         secret = base64.urlsafe_b64encode(self.auth.secrets.random(SIZE)).rstrip(b"=").decode()
         args = (digest(secret), json.dumps(asked.dump()), self.auth.now() + self.life)
-        await self.auth.database.write(Statement(INSERT, args, rows=1))
+        self.kept += 1
+        trimming = [] if self.kept % EACH else [Statement(TRIM, (MOST,))]
+        await self.auth.database.write(Statement(INSERT, args, rows=1), *trimming)
         return secret
 
     async def peek(self, secret: str) -> Asked:

@@ -45,7 +45,7 @@ from picoauth.testing import Clock
 from picoauth_fetch import FetchBusy, FetchFailed
 from picoauth_fetch.testing import Site
 from picoauth_fetch.testing import answer as served
-from picoauth_privateauth import ClientTokenReused, CodeReused, GrantEnded
+from picoauth_privateauth import ClientTokenReused, CodeReused, GrantEnded, requests
 from picoauth_privateauth.clients import AT_ONCE
 
 Step = Callable[[Home], Awaitable[Any]]
@@ -725,6 +725,26 @@ async def test_names_for_strangers(at_home: Home) -> None:
         form = {**stranger, "code": code, "code_verifier": VERIFIER}
         told = (await at_home.post("authorize", headers=PRIVATE, **form)).json()
         assert {"me", "username", "permissions"} | names == told.keys() - {"profile"}
+
+
+async def test_many_requests(at_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask, so many wait; one that its user opened is not pushed out."""
+    monkeypatch.setattr(requests, "MOST", 3)
+    monkeypatch.setattr(requests, "EACH", 2)
+
+    async def waiting() -> int:
+        sql = "select count(*) from privateauth_requests"
+        return int((await at_home.server.auth.database.read(sql))[0][0])
+
+    opened = await at_home.request()
+    assert 200 == (await at_home.ask("GET", f"requests/{opened}")).status_code
+    found = []
+    for _ in range(9):
+        at_home.server.clock.advance(1)
+        await at_home.request()
+        found.append(await waiting() - 1)
+    assert [1, 2, 3, 4, 4, 5, 4, 5, 4] == found
+    assert "code" in await at_home.approved(opened)
 
 
 async def test_few_fetches(at_home: Home, web: Site) -> None:
