@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import kombu
+import kombu.exceptions
 import pytest
 
 from picoauth import Auth, ConfigError, Link, Message, Unavailable, parse
