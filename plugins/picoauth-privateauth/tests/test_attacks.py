@@ -792,7 +792,7 @@ class Busy:
 
 
 @pytest.mark.parametrize("how", ["host", "names"])
-async def test_lists_where_nobody_is_asked(at_home: Home, web: Site, how: str) -> None:
+async def test_p_24_nobody_is_asked(at_home: Home, web: Site, how: str) -> None:
     """Who uses up what this server fetches does not get a client's list out of the way."""
     web.answers["/"] = LIST
     clients, clock = at_home.plugin.clients, at_home.server.clock
@@ -813,7 +813,7 @@ async def test_lists_where_nobody_is_asked(at_home: Home, web: Site, how: str) -
     assert [503] * 3 == await statuses(at_home)
 
 
-async def test_lists_that_are_gone(at_home: Home, web: Site) -> None:
+async def test_p_19_list_that_is_gone(at_home: Home, web: Site) -> None:
     """Who brings a client's page down does not get its list out of the way, for a day at least."""
     clock, down = at_home.server.clock, served(status=500)
     assert [303, 400, 303] == await statuses(at_home)
