@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import accumulate
 
 from picoauth import Auth, Conflict, Statement
 from picoauth_audit.chain import COLUMNS, Broken, Head, Heads, Sealed, read
@@ -113,10 +112,9 @@ class Sealer:
     async def old(self, after: int, span: int) -> Sequence[Sealed]:
         """The next rows that are older than that, from the front on, with none left out."""
         rows = [read(row) for row in await self.auth.database.read(AFTER, (after, MOST), slow=True)]
-        before, ages = self.auth.now() - span, [row.at for row in rows]
-        # None is younger than those behind it, whatever a clock said that was ahead.
-        ages = [*accumulate(reversed(ages), min)][::-1]
-        young = next((n for n, at in enumerate(ages) if at >= before), len(rows))
+        now = self.auth.now()
+        times = written([row.at for row in rows], now)
+        young = next((n for n, at in enumerate(times) if at >= now - span), len(rows))
         return rows[:young]
 
     async def prune(self) -> bool:
@@ -214,6 +212,14 @@ class Sealer:
         event = AuditRestarted(at=self.auth.now(), user_id=None, why=why, rows=rows)
         await self.auth.events.commit(event, self.heads.moving(now, head), Statement(SEALED), *gone)
         self.heads.seen = Head()
+
+
+def written(times: Sequence[int], now: int) -> Sequence[int]:
+    """When rows were, each: one of a clock that was ahead is as old as the one behind it."""
+    found: list[int] = []
+    for at in reversed(times):
+        found.append(at if at <= now or not found else found[-1])
+    return found[::-1]
 
 
 def linked(head: Head, rows: Sequence[Sealed]) -> tuple[Head, list[Statement]]:

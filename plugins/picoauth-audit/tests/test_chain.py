@@ -331,6 +331,18 @@ async def test_row_of_a_clock_that_was_ahead(log: Log) -> None:
     assert 0 == (await log.verify()).rows
 
 
+async def test_row_of_a_clock_that_was_behind(log: Log) -> None:
+    """It takes nothing along that came before it, and is young."""
+    await told(log)
+    count = len(await log.entries())
+    with log.server.clock.ago(log.server.clock()):
+        await join(log.server, "early")
+    await log.entries()
+    await log.plugin.clean()
+    assert count < (await log.verify()).rows
+    assert all(entry["user_id"] for entry in await log.entries(event="UserRegistered"))
+
+
 async def test_log_that_was_taken_away_whole(log: Log) -> None:
     """Users who have pseudonyms had rows: a process that has just begun knows it, too."""
     await told(log)

@@ -28,6 +28,8 @@ from tests.accounts import accounts, user_id
 from tests.factors import join, step
 from tests.test_events import CALLER, JOURNEYS
 
+NOW = 1_800_000_000
+"""When the tests' clock begins."""
 EVENTS = 'plugins = ["watched", "pin", "code", "key", "audit"]\n'
 
 
@@ -78,7 +80,7 @@ async def test_what_cannot_be_audited_is_not_done(watching: Log, name: str) -> N
 async def test_undone_with_its_change(log: Log) -> None:
     """A change that comes to nothing leaves no row."""
     ann = await join(log.server)
-    event = UserChanged(at=1, user_id=ann.id, fields=("name",))
+    event = UserChanged(at=NOW, user_id=ann.id, fields=("name",))
     with pytest.raises(Conflict):
         await log.server.auth.events.commit(event, Statement("select 1", rows=2))
     assert "UserChanged" not in await log.names()
@@ -96,7 +98,7 @@ async def test_typed_name_is_not_kept(log: Log) -> None:
 async def test_texts_are_cut(log: Log) -> None:
     """What a stranger sends takes so much room and no more, and breaks nothing."""
     caller = Caller("a" * 999, "ü\0\ud800\n" * 999, "r" * 999, None, "key:" + "k" * 999)
-    await log.server.auth.events.commit(UserEnabled(at=1, user_id=None, caller=caller))
+    await log.server.auth.events.commit(UserEnabled(at=NOW, user_id=None, caller=caller))
     [entry] = await log.entries(event="UserEnabled")
     for part in ("address", "user_agent", "request_id", "actor"):
         assert 200 == len(entry[part])
@@ -125,7 +127,7 @@ class Nested(Event):
 async def test_event_of_any_plugin(log: Log) -> None:
     """Whatever the log of the server can tell is a row."""
     event = Nested(
-        at=1,
+        at=NOW,
         user_id=None,
         part=Part("a"),
         several=(Part("b"),),
@@ -168,7 +170,7 @@ async def test_actor_is_a_pseudonym(log: Log) -> None:
 async def test_actor_who_is_gone(log: Log) -> None:
     """Whoever acts in the name of a user that is deleted meanwhile is still somebody."""
     caller = Caller(actor="user:nobody-at-all")
-    await log.server.auth.events.commit(UserEnabled(at=1, user_id=None, caller=caller))
+    await log.server.auth.events.commit(UserEnabled(at=NOW, user_id=None, caller=caller))
     [entry] = await log.entries(event="UserEnabled")
     assert "user:gone" == entry["actor"]
     assert [(0,)] == await log.read("select count(*) from audit_names")
@@ -178,7 +180,7 @@ async def test_event_after_a_deletion(log: Log) -> None:
     """What still comes of a user who was just deleted gives nobody a pseudonym again."""
     ann = await join(log.server)
     await log.server.auth.accounts.delete(ann.id, CALLER)
-    late = LoginFailed(at=1, user_id=ann.id, factor="pin", code="proof_refused")
+    late = LoginFailed(at=NOW, user_id=ann.id, factor="pin", code="proof_refused")
     await log.server.auth.events.commit(late)
     [entry] = await log.entries(event="LoginFailed")
     assert (None, None) == (entry["user_id"], entry["who"])
