@@ -104,7 +104,7 @@ def export(ctx: click.Context, file: str, secrets: bool) -> None:  # noqa: FBT00
 
 @contextmanager
 def seldom_collected() -> Iterator[None]:
-    """Lines have no cycles: to look for some after each 700 objects takes a seventh of the time."""
+    """Lines have no cycles: to look for some after each 700 objects is work for nothing."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(SELDOM, *before[1:])
