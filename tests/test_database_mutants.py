@@ -71,6 +71,22 @@ class Unconditional(Around):
         return await self.inner.write(*(replace(each, rows=None) for each in statements))
 
 
+class Backward(Around):
+    """Numbers rows from the last to the first."""
+
+    def __init__(self, inner: Embedded) -> None:
+        super().__init__(inner)
+        self.last = 1000
+
+    async def write(self, *statements: Statement) -> list[list[Row]]:
+        self.last -= 1
+        given = f"turn (id, name) values ({self.last}, ?)"
+        moved = [each.sql.replace("turn (name) values (?)", given) for each in statements]
+        return await self.inner.write(
+            *(replace(each, sql=sql) for each, sql in zip(statements, moved, strict=True))
+        )
+
+
 class Indistinct(Around):
     """Says that the first statement failed, whichever it was."""
 
@@ -268,6 +284,7 @@ DATABASES: Sequence[tuple[str, Mapping[str, Any], type[Around]]] = [
     ("test_arguments_are_values", {}, Pasting),
     ("test_rows_go_with_what_they_refer_to", {}, Loose),
     ("test_insert_or_update", {}, Mute),
+    ("test_rows_are_numbered", {}, Backward),
     ("test_fifty_writes_at_once", {}, Hasty),
     ("test_one_of_fifty_wins", {}, Unconditional),
     ("test_one_of_fifty_wins", {}, OneByOneWithIndex),

@@ -10,7 +10,7 @@ from cluster import Cluster
 
 from picoauth import Statement, values_of
 from picoauth.migrations import LEDGER
-from picoauth_postgres import PLACE, TABLE, Postgres
+from picoauth_postgres import PLACE, Postgres
 from tests.portable import migrations, statements
 from tests.test_portable import FILES
 
@@ -35,7 +35,11 @@ KINDS = ("", "::bigint")
 
 
 def looked_at() -> Iterator[tuple[str, str]]:
-    """Those of modules that speak to any engine, by where they stand."""
+    """Those of modules that speak to any engine, by where they stand.
+
+    Migrations are done and not looked at: their tables may be gone after later ones.
+    """
+    done = set(migrations())
     for sql in statements():
         if sql.module in FILES or sql.module.startswith("picoauth/testing/"):
             continue
@@ -45,7 +49,7 @@ def looked_at() -> Iterator[tuple[str, str]]:
             text = "{"
         if "{" in text or text.rstrip().endswith(("values", "=")):
             assert sql.module in COMPOSED, sql.node.lineno
-        elif not TABLE.match(text):
+        elif text not in done:
             yield f"{sql.module}:{sql.node.lineno}", text
 
 
@@ -79,6 +83,6 @@ async def test_every_statement(cluster: Cluster) -> None:
         said = {place: await fault(connection, sql) for place, sql in looked_at()}
         said |= {values: await fault(connection, values) for values in (FACTORS, USED)}
         assert {} == {place: error for place, error in said.items() if error}
-        assert len(said) > 300
+        assert len(said) > 280
         assert "syntax error" in (await fault(connection, "select nothing of users") or "")
     await database.close()

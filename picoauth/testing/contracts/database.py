@@ -27,6 +27,7 @@ TABLES = (
     )
     """,
     "create table value (id integer primary key, number integer, words text, bytes blob)",
+    "create table turn (id integer primary key, name text not null)",
 )
 INSERT = "insert into thing (id, name, size) values (?, ?, ?)"
 UPSERT = """
@@ -95,7 +96,7 @@ class DatabaseContract(Contract):
 
     @pytest_asyncio.fixture
     async def things(self, database: Database) -> Database:
-        """The database with three tables, and two things in one of them."""
+        """The database with its tables, and two things in one of them."""
         await database.write(*(Statement(sql) for sql in TABLES))
         await database.write(thing(1), thing(2))
         return database
@@ -184,6 +185,15 @@ class DatabaseContract(Contract):
         upsert = Statement(UPSERT, (3, "three", 1, 3))
         answers = [(await things.write(upsert))[0] for _ in range(4)]
         assert [[(1,)], [(2,)], [(3,)], []] == answers
+
+    async def test_rows_are_numbered(self, things: Database) -> None:
+        """In the order in which they come, where none of a table gives its key; also at once."""
+        insert = "insert into turn (name) values (?)"
+        for name in "abc":
+            await things.write(Statement(insert, (name,)))
+        assert [("a",), ("b",), ("c",)] == await things.read("select name from turn order by id")
+        await together(things.write(Statement(insert, ("d",), rows=1)) for _ in range(50))
+        assert [(50,)] == await things.read("select count(*) from turn where id > 3")
 
     async def test_fifty_writes_at_once(self, things: Database) -> None:
         """None is lost, and none is answered before it can be read."""

@@ -8,12 +8,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from picoauth import Auth, ConfigError, Place, Row, Statement
+from picoauth import Auth, ConfigError, Place, Statement
 
-COLUMNS = (
-    "seq, id, at, event, who, actor, members, traces, "
-    "salt, address, user_agent, request_id, ids, link, waiting, mac"
-)
+KEPT = "id, at, event, who, actor, members, traces, salt, address, user_agent, request_id, ids"
+"""The columns that a row has before it is sealed and after."""
+COLUMNS = f"{KEPT}, seq, link"
 FIRST = bytes(32)
 """The link before the first row that there ever was."""
 encoded = json.JSONEncoder(separators=(",", ":")).encode
@@ -31,7 +30,10 @@ LOOK = """
            (select link from audit where seq = (select max(seq) from audit))
 """
 # Users have pseudonyms from the first row on.
-EMPTIED = "select 1 from audit_users where not exists (select 1 from audit) limit 1"
+EMPTIED = """
+    select 1 from audit_users
+     where not exists (select 1 from audit) and not exists (select 1 from audit_unsealed) limit 1
+"""
 
 
 class Broken(Exception):
@@ -39,10 +41,9 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """A row as it is read for a check; `seq` may be that which it is about to get."""
+class Entry:
+    """What of a row never changes, but that it loses what leads to persons."""
 
-    seq: int
     id: str
     at: int
     event: str
@@ -55,11 +56,23 @@ class Sealed:
     user_agent: str | None
     request_id: str | None
     ids: str | None
-    link: bytes | None
-    waiting: int | None
+
+    def linked(self, seq: int, before: bytes) -> bytes:
+        """SHA-256 of the link before and of what never changes in a row, as JSON."""
+        known = [seq, self.id, self.at, self.event, self.who, self.actor, self.members]
+        traces = None if self.traces is None else self.traces.hex()
+        return hashlib.sha256(before + encoded([*known, traces]).encode()).digest()
+
+
+@dataclass(frozen=True)
+class Unsealed(Entry):
+    """A row that waits for its place in the chain."""
+
+    place: int
+    """Among those that wait."""
     mac: bytes | None
 
-    def written(self, keys: Iterable[bytes]) -> Sealed:
+    def written(self, keys: Iterable[bytes]) -> Unsealed:
         """Itself, if a server wrote it that has the secret. Raises Broken."""
         if not self.is_written(keys):
             raise Broken(f"the row with the id {self.id} waits to be sealed, but is no server's")
@@ -69,19 +82,21 @@ class Sealed:
         body, mac = authentic(self.id, self.at, self.event, self.members, self.traces), self.mac
         return any(hmac.compare_digest(hmac.digest(k, body, "sha256"), mac or b"") for k in keys)
 
-    def linked(self, before: bytes) -> bytes:
-        """SHA-256 of the link before and of what never changes in a row, as JSON."""
-        known = [self.seq, self.id, self.at, self.event, self.who, self.actor, self.members]
-        traces = None if self.traces is None else self.traces.hex()
-        return hashlib.sha256(before + encoded([*known, traces]).encode()).digest()
+
+@dataclass(frozen=True)
+class Sealed(Entry):
+    """A row of the chain."""
+
+    seq: int
+    link: bytes | None
 
     def check(self, expected: int, before: bytes) -> bytes:
         """Its link, if it is the one that was made. Raises Broken."""
         if self.seq != expected:
             missing = self.seq > expected
             raise Broken(f"row {expected} is missing" if missing else f"row {self.seq} is too many")
-        link = self.linked(before)
-        if (link, None, None) != (self.link, self.waiting, self.mac):
+        link = self.linked(self.seq, before)
+        if link != self.link:
             raise Broken(f"row {self.seq} was altered, or one before it was added or removed")
         self.check_traces()
         return link
@@ -152,10 +167,6 @@ class Heads:
         if before.version == 0:
             return Statement(INSERT, (sealed,), rows=1)
         return Statement(MOVE, (sealed, before.version), rows=1)
-
-
-def read(row: Row) -> Sealed:
-    return Sealed(*row)
 
 
 def authentic(row_id: str, at: int, event: str, members: str, traces: bytes | None) -> bytes:

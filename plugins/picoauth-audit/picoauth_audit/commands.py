@@ -196,20 +196,20 @@ def restarting(plugin: AuditPlugin) -> click.Command:
 
 async def moved(plugin: AuditPlugin, file: Path, why: str) -> int:
     """Write all rows into a new file, for its owner alone, and then begin anew."""
-    loose = await plugin.sealer.loose()
-    rows, last = len(loose), 0
+    placeless, forged = await plugin.sealer.placeless(), await plugin.sealer.forged()
+    rows, last = len(placeless) + len(forged), 0
     try:
         made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(made, "w", encoding="utf-8") as out:  # noqa: PTH123, ASYNC230 - a command's own
             async for row in plugin.sealer.all():
                 out.write(f"{line(row)}\n")
                 rows, last = rows + 1, max(last, row.seq)
-            out.writelines(f"{line(row)}\n" for row in loose)
+            out.writelines(f"{line(row)}\n" for row in (*placeless, *forged))
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be written ({error.strerror}): name a new file in a folder of yours."
         ) from error
-    await plugin.sealer.restart(why, last, rows, loose)
+    await plugin.sealer.restart(why, last, rows, forged)
     return rows

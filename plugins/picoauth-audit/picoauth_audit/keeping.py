@@ -87,9 +87,10 @@ class Keeper:
             self.sealer.say_hourly(await self.sealer.settle())
 
     async def write_refused(self) -> None:
-        """Of a flood as many have rows as may have them in a minute."""
+        """Of a flood as many have rows as may have them in a minute; the rest is counted last."""
         while self.refused:
-            some, more = list(self.refused)[:CHUNK], self.more
+            some = list(self.refused)[:CHUNK]
+            more = self.more if len(some) == len(self.refused) else 0
             counting = [self.rows.counting(some[0], more)] if more else []
             appending = (each for one in some for each in self.rows.appending(one))
             await self.auth.database.write(*appending, *counting)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from picoauth import Auth
-from picoauth_audit.chain import Sealed
+from picoauth_audit.chain import Entry
 from picoauth_audit.sealer import Sealer
 
 FIELDS = (
@@ -125,10 +125,10 @@ def own(shown: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "actor": kind, **dict.fromkeys(("address", "user_agent", "request_id"))}
 
 
-def line(row: Sealed) -> str:
+def line(row: Entry) -> str:
     """With all that a check by hand needs: bytes as hexadecimal digits."""
     values = {n: v.hex() if isinstance(v, bytes) else v for n, v in vars(row).items()}
-    return json.dumps({n: v for n, v in values.items() if n not in ("waiting", "mac")})
+    return json.dumps({"seq": None, **values})
 
 
 def moment(text: str) -> int:

@@ -29,21 +29,21 @@ OWN = """
     select pseudonym, ?, ? from audit_names where subject = ? and pseudonym = ?
 """
 NAMES = """
-    id, waiting, at, event, who, actor, members, traces,
+    id, at, event, who, actor, members, traces,
     salt, address, user_agent, request_id, ids, mac
 """
-# In the order of the commits, whatever the clocks say.
 ROW = """
-    ?, (select coalesce(max(waiting), 0) + 1 from audit where waiting is not null), ?, ?,
+    ?, ?, ?,
     coalesce(?, (select pseudonym from audit_names where subject = ?)),
     case when ? is null then ? else
         'user:' || coalesce((select pseudonym from audit_names where subject = ?), 'gone') end,
     ?, ?, ?, ?, ?, ?, ?, ?
 """
+# Its place is the database's: in the order of the commits, whatever the clocks say.
 # SQLite undoes a single row without copies of pages, which `insert … select` has it make.
-APPEND = f"insert into audit ({NAMES}) values ({ROW})"
+APPEND = f"insert into audit_unsealed ({NAMES}) values ({ROW})"
 LIMITED = f"""
-    insert into audit ({NAMES}) select {ROW}
+    insert into audit_unsealed ({NAMES}) select {ROW}
      where (select count from audit_refusals where kind = ? and minute = ?) <= ?
 """
 COUNT = """
@@ -53,14 +53,14 @@ COUNT = """
 BLANK = "set salt = null, address = null, user_agent = null, request_id = null, ids = null"
 NAMED = "(select pseudonym from audit_names where subject = ?)"
 # Where somebody else acted for the user it was from another address, which stays; but ids of the
-# user's sessions do not. Of rows that wait for their place there are few, and no index.
+# user's sessions do not. Of rows that are not sealed there are few, and no index.
 OWN_ROWS = f"who = {NAMED} and (actor is null or ids is not null)"
 ACTS = f"actor = 'user:' || {NAMED}"
 ERASE = (
     f"update audit {BLANK} where seq is not null and {OWN_ROWS}",
     f"update audit {BLANK} where seq is not null and {ACTS}",
-    f"update audit {BLANK} where waiting is not null and {OWN_ROWS}",
-    f"update audit {BLANK} where waiting is not null and {ACTS}",
+    f"update audit_unsealed {BLANK} where {OWN_ROWS}",
+    f"update audit_unsealed {BLANK} where {ACTS}",
 )
 LOOK = "select 1 from audit_names where subject = ?"
 FORGET = "delete from audit_names where subject = ?"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from picoauth import Auth, Conflict, Statement
-from picoauth_audit.chain import COLUMNS, Broken, Head, Heads, Sealed, read
+from picoauth_audit.chain import COLUMNS, KEPT, Broken, Head, Heads, Sealed, Unsealed
 from picoauth_audit.events import AuditRestarted, DeletionNoticed, RefusalsCounted
 from picoauth_audit.rows import BLANK, MINUTE, Rows, subject
 from picoauth_audit.shapes import AuditSettings
@@ -26,16 +26,16 @@ SAID = (
     "nothing before was altered: picoauth audit verify --anchor %d:%s"
 )
 
-WAITING = f"select {COLUMNS} from audit where waiting is not null order by waiting, id limit ?"
-SEAL = """
-    update audit set seq = ?, link = ?, waiting = null, mac = null
-     where waiting = ? and mac = ?
+UNSEALED = f"select {KEPT}, place, mac from audit_unsealed order by place"
+SEAL = f"""
+    insert into audit ({COLUMNS}) select {KEPT}, ?, ? from audit_unsealed where place = ? and mac = ?
 """
+UNSEAL = "delete from audit_unsealed where place = ? and mac = ?"
 AFTER = f"select {COLUMNS} from audit where seq > ? order by seq limit ?"
 PRUNE = "delete from audit where seq <= ?"
 OLD = f"update audit {BLANK} where seq > ? and seq <= ? and salt is not null"
 PLACELESS = f"select {COLUMNS} from audit where seq is null order by id"
-SEALED, LOST = "delete from audit where seq is not null", "delete from audit where id = ?"
+SEALED, LOST = "delete from audit", "delete from audit_unsealed where place = ?"
 OVER = "select kind, minute, count from audit_refusals where minute < ? or minute > ?"
 COUNTED = "delete from audit_refusals where kind = ? and minute = ? and count = ?"
 ORPHANS = """
@@ -66,8 +66,8 @@ class Sealer:
     async def seal(self) -> bool:
         """Seal what waits, so many rows at most; whether there may be more."""
         head, newest = await self.heads.look()
-        found = await self.auth.database.read(WAITING, (MOST,))
-        rows = [read(row).written(self.rows.keys) for row in found]
+        found = await self.auth.database.read(f"{UNSEALED} limit ?", (MOST,))
+        rows = [Unsealed(*row).written(self.rows.keys) for row in found]
         if not rows and newest:
             return False
         after, statements = linked(head, rows)
@@ -75,7 +75,7 @@ class Sealer:
             await self.auth.database.write(self.heads.moving(head, after), *statements)
         except Conflict as conflict:
             if conflict.index and (await self.heads.look())[0].version == head.version:
-                twice = rows[conflict.index - 1].id
+                twice = rows[(conflict.index - 1) // 2].id
                 raise Broken(
                     f"the row with the id {twice} came twice, or was altered"
                 ) from conflict
@@ -84,8 +84,7 @@ class Sealer:
 
     async def lag(self) -> int:
         """Seconds for which the first row waits."""
-        sql = "select min(at) from audit where waiting is not null"
-        [(since,)] = await self.auth.database.read(sql)
+        [(since,)] = await self.auth.database.read("select min(at) from audit_unsealed")
         return 0 if since is None else self.auth.now() - int(since)
 
     def say(self, head: Head) -> None:
@@ -111,7 +110,8 @@ class Sealer:
 
     async def old(self, after: int, span: int) -> Sequence[Sealed]:
         """The next rows that are older than that, from the front on, with none left out."""
-        rows = [read(row) for row in await self.auth.database.read(AFTER, (after, MOST), slow=True)]
+        found = await self.auth.database.read(AFTER, (after, MOST), slow=True)
+        rows = [Sealed(*row) for row in found]
         now = self.auth.now()
         times = written([row.at for row in rows], now)
         young = next((n for n, at in enumerate(times) if at >= now - span), len(rows))
@@ -193,22 +193,26 @@ class Sealer:
         """Every row that has a place, in the order of places."""
         after = LOWEST
         while rows := await self.auth.database.read(AFTER, (after, MOST), slow=True):
-            for row in rows:
-                yield read(row)
-            after = rows[-1][0]
+            for row in (Sealed(*each) for each in rows):
+                yield row
+                after = row.seq
 
-    async def loose(self) -> Sequence[Sealed]:
-        """Rows without a place that no server would give one."""
-        found = [read(row) for row in await self.auth.database.read(PLACELESS, slow=True)]
-        return [row for row in found if row.waiting is None or not row.is_written(self.rows.keys)]
+    async def placeless(self) -> Sequence[Sealed]:
+        """Rows that stand in the chain without a place."""
+        return [Sealed(*row) for row in await self.auth.database.read(PLACELESS, slow=True)]
 
-    async def restart(self, why: str, last: int, rows: int, loose: Sequence[Sealed]) -> None:
-        """Begin a new chain behind `last`: what was sealed so far, and is `loose`, is taken away."""
+    async def forged(self) -> Sequence[Unsealed]:
+        """Rows that wait for a place, and that no server would give one."""
+        waiting = [Unsealed(*row) for row in await self.auth.database.read(UNSEALED, slow=True)]
+        return [row for row in waiting if not row.is_written(self.rows.keys)]
+
+    async def restart(self, why: str, last: int, rows: int, forged: Sequence[Unsealed]) -> None:
+        """Begin a new chain behind `last`: the old one, and what is `forged`, is taken away."""
         version = "select version from audit_head where name = 'head'"
         found = await self.auth.database.read(version)
         now = Head(version=found[0][0] if found else 0)
         head = Head(version=now.version + 1, seq=last, first=last, erased=last)
-        gone = [Statement(LOST, (row.id,)) for row in loose]
+        gone = [Statement(LOST, (row.place,)) for row in forged]
         event = AuditRestarted(at=self.auth.now(), user_id=None, why=why, rows=rows)
         await self.auth.events.commit(event, self.heads.moving(now, head), Statement(SEALED), *gone)
         self.heads.seen = Head()
@@ -222,11 +226,12 @@ def written(times: Sequence[int], now: int) -> Sequence[int]:
     return found[::-1]
 
 
-def linked(head: Head, rows: Sequence[Sealed]) -> tuple[Head, list[Statement]]:
-    """The head after these rows, and what gives each its place."""
+def linked(head: Head, rows: Sequence[Unsealed]) -> tuple[Head, list[Statement]]:
+    """The head after these rows, and what gives each its place: two statements for each."""
     link, statements = bytes.fromhex(head.link), []
     for seq, row in enumerate(rows, head.seq + 1):
-        link = replace(row, seq=seq).linked(link)
-        statements.append(Statement(SEAL, (seq, link, row.waiting, row.mac), rows=1))
+        link = row.linked(seq, link)
+        statements.append(Statement(SEAL, (seq, link, row.place, row.mac), rows=1))
+        statements.append(Statement(UNSEAL, (row.place, row.mac), rows=1))
     moved = replace(head, version=head.version + 1, seq=head.seq + len(rows), link=link.hex())
     return moved, statements

@@ -1,8 +1,6 @@
 """The tables of the log. Append only: what is here was applied somewhere."""
 
 MIGRATIONS = (
-    # What joins the write of a change is one row and one small index; the others come when the
-    # row is sealed.
     """
     create table audit (
         id text not null, waiting integer, seq integer, at integer not null,
@@ -56,4 +54,24 @@ MIGRATIONS = (
         user_id text primary key references users(id) on delete cascade, at integer not null
     )
     """,
+    # What joins the write of a change is one row of one table, with no index beside its key: the
+    # chain takes it from there.
+    """
+    create table audit_unsealed (
+        place integer primary key, id text not null, at integer not null, event text not null,
+        who text, actor text, members text not null, traces blob, salt blob, address text,
+        user_agent text, request_id text, ids text, mac blob
+    )
+    """,
+    """
+    insert into audit_unsealed (id, at, event, who, actor, members, traces, salt, address,
+                                user_agent, request_id, ids, mac)
+    select id, at, event, who, actor, members, traces, salt, address,
+           user_agent, request_id, ids, mac
+      from audit where waiting is not null order by waiting, id
+    """,
+    "delete from audit where waiting is not null",
+    "drop index audit_waiting",
+    "alter table audit drop column waiting",
+    "alter table audit drop column mac",
 )

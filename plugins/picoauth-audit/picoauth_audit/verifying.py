@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from picoauth import Auth, Row
-from picoauth_audit.chain import COLUMNS, Broken, Head, Heads, read
+from picoauth_audit.chain import COLUMNS, Broken, Head, Heads, Sealed
 from picoauth_audit.rows import Pseudonym, subject
 
 BLOCK = 1000
@@ -15,10 +15,8 @@ TRIES = 5
 """How often a look begins anew that a change of the log came into."""
 
 BY_PLACE = f"select {COLUMNS} from audit where seq > ? order by seq limit ?"
-LOOSE = """
-    select id from audit
-     where (seq is null and (waiting is null or link is not null)) or seq < 1 limit 1
-"""
+LOOSE = "select id from audit where seq is null or seq < 1 limit 1"
+UNSEALED = "select count(*) from audit_unsealed"
 DELETED = "d.seq is not null and d.event in ('UserDeleted', 'DeletionNoticed')"
 # Each of these tells of rows that the chain covers, but for what it cannot cover.
 ERASED = f"""
@@ -76,16 +74,14 @@ class Verifier:
         self.check_range(head, anchors)
         await self.check_rows(head, anchors)
         for sql, args, what in (
-            (LOOSE, (), "a row ({}) has neither a place in the chain nor waits for one"),
+            (LOOSE, (), "a row ({}) of the chain has no place in it"),
             (ERASED, (head.erased,), "what leads to a person was taken from row {}"),
             (NOBODY, (), "the pseudonym {} belongs to nobody, and no deletion is noted"),
         ):
             for (found,) in await self.auth.database.read(sql, args, slow=True):
                 raise Broken(what.format(found))
         await self.check_users()
-        [(waiting,)] = await self.auth.database.read(
-            "select count(*) from audit where waiting is not null", slow=True
-        )
+        [(waiting,)] = await self.auth.database.read(UNSEALED, slow=True)
         return Verified(head.seq - head.first, head, waiting)
 
     def check_range(self, head: Head, anchors: Mapping[int, str]) -> None:
@@ -100,11 +96,11 @@ class Verifier:
         compare(anchors, place, link)
         after = LOWEST
         while rows := await self.auth.database.read(BY_PLACE, (after, BLOCK), slow=True):
-            for one in map(read, rows):
+            for one in (Sealed(*row) for row in rows):
                 place += 1
                 link = one.check(place, link)
                 compare(anchors, place, link)
-            after = rows[-1][0]
+                after = one.seq
         if (place, link.hex()) != (head.seq, head.link):
             raise Broken(f"the chain ends at row {place}, but row {head.seq} was sealed")
 

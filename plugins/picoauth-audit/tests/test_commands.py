@@ -176,7 +176,7 @@ def test_export() -> None:
     rows = [json.loads(line) for line in lines]
     assert [1, 2, 3] == [row["seq"] for row in rows]
     assert {64} == {len(row["link"]) for row in rows}
-    assert {"waiting", "mac"}.isdisjoint(rows[0])
+    assert {"place", "mac"}.isdisjoint(rows[0])
     assert "" == picoauth("audit", "export", "--until", "2020-01-01").stdout
     assert 3 == len(picoauth("audit", "export", "--since", "2020-01-01").stdout.splitlines())
 
@@ -201,7 +201,7 @@ def test_restart(folder: Path) -> None:
     tamper(
         folder,
         "update audit set at = at - 1 where seq = 2",
-        "insert into audit (id, waiting, at, event, members) values ('x', 1, 1, 'Forged', '{}')",
+        "insert into audit_unsealed (id, at, event, members) values ('x', 1, 'Forged', '{}')",
     )
     result = picoauth("audit", "restart", str(folder))
     assert f"{folder} cannot be written (File exists): " in result.stderr

@@ -41,8 +41,12 @@ async def test_flood_of_failures_is_counted(log: Log) -> None:
     await log.verify()
 
 
-async def test_flood_of_refused_policies(log: Log) -> None:
+@pytest.mark.parametrize("chunk", [2, CHUNK])
+async def test_flood_of_refused_policies(
+    log: Log, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
     """What a policy refuses is told alone; a flood of it costs no more memory than its rows."""
+    monkeypatch.setattr("picoauth_audit.keeping.CHUNK", chunk)
     async with log.plugin.keeper.turn:
         for _ in range(20):
             await log.server.get("/auth/me")
@@ -76,7 +80,10 @@ async def test_growth_by_strangers(tmp_path: Path) -> None:
     """What strangers can make the log grow by in a minute is well below 1 MB (FL-2)."""
     async with serving(tmp_path, SETTINGS, plugins=KINDS) as server:
         log, agent = Log(server), {"User-Agent": ("ü" * 499).encode()}
-        size = "select page_count * page_size from pragma_page_count, pragma_page_size"
+        size = """
+            select (page_count - freelist_count) * page_size
+              from pragma_page_count, pragma_freelist_count, pragma_page_size
+        """
         await log.entries()
         [(before,)] = await log.read(size)
         for number in range(300):
