@@ -19,7 +19,7 @@ from picoauth.mint import GUARD, RESTORE, Login, Mint
 from picoauth.problems import ACCOUNT_CLOSED, CROSS_SITE, FLOW_ENDED, MORE_NEEDED, START_OVER
 from picoauth.proving import Proving
 from picoauth.sessions import Session
-from picoauth.sufficiency import Sufficiency, methods, second_at
+from picoauth.sufficiency import Sufficiency, afresh, methods, second_at
 from picoauth.users import User
 from picoauth.whose import Whose
 
@@ -117,7 +117,7 @@ class Logins:
 
         def changed(current: Session) -> Session:
             second = second_at(flow, self.rule) or current.second_at
-            amr = tuple(dict.fromkeys([*current.amr, *methods(flow)]))
+            amr = afresh(current.amr, flow)
             return replace(current, auth_time=now, second_at=second, amr=amr)
 
         answering = partial(self.auth.grants.access, proven.user)

@@ -77,3 +77,10 @@ def methods(flow: Flow) -> tuple[str, ...]:
     several = len(set(flow.factors)) > 1
     names = [method for done in flow.done for method in done.amr]
     return tuple(dict.fromkeys([*names, *(["mfa"] if several else [])]))
+
+
+def afresh(before: Sequence[str], flow: Flow) -> tuple[str, ...]:
+    """`amr` of a session that was proven again: with another factor than it began with, `mfa`."""
+    now = methods(flow)
+    several = set(now).difference(before) and set(before).difference(now)
+    return tuple(dict.fromkeys([*before, *now, *(["mfa"] if several else [])]))

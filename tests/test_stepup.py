@@ -95,6 +95,15 @@ async def test_second_factor_is_needed_where_one_is_enrolled(server: Server) -> 
     assert 1 == await count(server, "sessions")
 
 
+async def test_other_factor_makes_several(server: Server) -> None:
+    """Who logged in by one factor and proves another one afterwards has proven several."""
+    token = (await enrol(server, "111111"))["access_token"]
+    claims = (await server.post("/jwt/validate", token=token)).json()
+    assert ["pin"] == claims["amr"]
+    assert 200 == (await stepup(server, token, code="111111")).status_code
+    assert ("pin", "otp", "mfa") == (await stored(server)).amr
+
+
 async def test_fallback_and_complete_proofs_count(server: Server) -> None:
     """A spare code, or a key that verified its user, is a fresh second proof."""
     await enrol(server, "999999", table="spare")
