@@ -76,7 +76,9 @@ def measured(path: Path, scripts: Path = PICOAUTH.parent) -> Sequence[Figure]:
         Figure("RSS after one login and one refresh", before / MIB, "MiB", most=60),
         Figure("start to first answer, least of 5", min(starts), "s", most=1),
         Figure("second `make serve`, least of 3", min(again), "s", most=2),
-        Figure(f"RSS after {BURST} concurrent logins: more", (after - before) / MIB, "MiB", most=25),
+        Figure(
+            f"RSS after {BURST} concurrent logins: more", (after - before) / MIB, "MiB", most=25
+        ),
     ]
 
 

@@ -34,8 +34,11 @@ AGAIN = """
      where id = ? and queued_as = ?
        and not exists (select 1 from outbox o where o.id = webhook.queued_as and o.sealed is not null)
 """
+# A restore empties the outbox: what was sent by then, nobody knows.
+LOSE = "update webhook set queued_as = ''"
 LIST = """
-    select w.id, w.endpoint, w.type, w.created_at, o.tries, o.error, o.sealed is not null
+    select w.id, w.endpoint, w.type, w.created_at, o.tries, o.error, o.sealed is not null,
+           w.queued_as = ''
       from webhook w left join outbox o on o.id = w.queued_as
      order by w.created_at, w.id
 """
@@ -83,12 +86,12 @@ class Kept:
                 "id": notice_id,
                 "endpoint": endpoint,
                 "type": kind,
-                "state": "waits" if waits else "given up" if tries and error else "sent",
+                "state": state(tries, error, waits=waits, lost=lost),
                 "created_at": created_at,
                 "tries": tries,
                 "error": error,
             }
-            for notice_id, endpoint, kind, created_at, tries, error, waits in rows
+            for notice_id, endpoint, kind, created_at, tries, error, waits, lost in rows
         ]
 
     async def clean(self) -> None:
@@ -97,6 +100,13 @@ class Kept:
         await self.auth.database.write(
             Statement("delete from webhook where created_at < ?", (before,))
         )
+
+
+def state(tries: int | None, error: str | None, *, waits: bool, lost: bool) -> str:
+    """How it went, as far as that is known."""
+    if waits:
+        return "waits"
+    return "unknown" if lost else "given up" if tries and error else "sent"
 
 
 def place(notice_id: str) -> Place:

@@ -10,6 +10,7 @@ import click
 from picoauth import (
     Addition,
     Auth,
+    BackupRestored,
     ConfigError,
     Conflict,
     Event,
@@ -24,7 +25,7 @@ from picoauth import (
 )
 from picoauth_webhook.commands import commands
 from picoauth_webhook.endpoint import Endpoint, loops, packed
-from picoauth_webhook.kept import AGAIN, MIGRATIONS, Kept, Notice
+from picoauth_webhook.kept import AGAIN, LOSE, MIGRATIONS, Kept, Notice
 from picoauth_webhook.payload import body, told
 from picoauth_webhook.settings import WebhookSettings
 
@@ -64,17 +65,18 @@ class WebhookPlugin(Plugin[WebhookSettings]):
                     raise ConfigError(f"[webhook].endpoints.{name}.events[{n}] is no event{hint}")
 
     @hookimpl
-    def record(self, event: Event) -> Addition | None:
+    def record(self, event: Event) -> Addition:
         """Nothing is told of a change that did not happen, and nothing is forgotten."""
+        lost = [Statement(LOSE)] if isinstance(event, BackupRestored) else []
         kind = type(event).__name__
         names = [name for name, one in self.endpoints.items() if one.wants(type(event))]
         if loops(event) or not names:
-            return None
+            return Addition(lost)
         said = told(event)
         # Who is deleted is told of nothing more, but that it happened.
         user_id = None if isinstance(event, UserDeleted) else event.user_id
         notices = [Notice(self.new_id(), name, kind, user_id, said) for name in names]
-        return Addition([each for notice in notices for each in self.queuing(notice)])
+        return Addition([*lost, *(each for one in notices for each in self.queuing(one))])
 
     def new_id(self) -> str:
         return f"msg_{self.auth.users.new_id()}"

@@ -115,6 +115,17 @@ def test_list() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_list_after_a_restore() -> None:
+    """Nobody knows what of the older messages was sent; one can be sent again by its id."""
+    for words in (["backup", "backup.db"], ["restore", "backup.db", "--yes"]):
+        assert 0 == CliRunner().invoke(cli, words, prog_name="picoauth").exit_code
+    assert ["unknown"] * 2 == [one["state"] for one in listed()]
+    [fine] = listed("--endpoint", "fine")
+    assert 0 == picoauth("replay", str(fine["id"])).exit_code
+    assert {"unknown", "waits"} == {one["state"] for one in listed()}
+
+
+@pytest.mark.usefixtures("folder")
 def test_unknown_endpoint() -> None:
     """The names that there are help."""
     sentence = 'picoauth: There is no endpoint "shop" in the settings: there is fine, gone.\n'
