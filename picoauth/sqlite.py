@@ -50,15 +50,9 @@ PAUSE = 0.01
 
 LOCKED = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 UNWRITABLE = frozenset((sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN))
+DAMAGED = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 # Primary result codes that tell of the file or its lock, not of the statement.
-TRANSIENT = LOCKED | {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-}
+TRANSIENT = LOCKED | UNWRITABLE | DAMAGED | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -142,6 +136,7 @@ def unopened(path: Path, error: sqlite3.Error) -> ConfigError:
 
 def worded(error: BaseException) -> BaseException:
     """Unavailable for what another try may heal; anything else is a bug, and stays itself."""
-    if code(error) in TRANSIENT:
-        return Unavailable(f"the database answers {getattr(error, 'sqlite_errorname', 'nothing')}")
-    return error
+    name = getattr(error, "sqlite_errorname", "nothing")
+    if code(error) in DAMAGED:
+        return Unavailable(f"the database file is damaged ({name}), and a backup has to replace it")
+    return Unavailable(f"the database answers {name}") if code(error) in TRANSIENT else error

@@ -21,6 +21,7 @@ from picoauth import ConfigError, Conflict, Embedded, Statement, Unavailable
 from picoauth.sqlite import Connect, connect
 from tests.storage import DEADLINE, exactly
 
+DAMAGED = "the database file is damaged (SQLITE_CORRUPT), and a backup has to replace it"
 TABLE = Statement("create table t (id integer primary key, name text not null unique)")
 
 HOLDER = """
@@ -588,9 +589,9 @@ async def test_corrupt_page(path: Path) -> None:
     spoil(path)
     database = Embedded(path)
     for slow in (False, True):
-        with pytest.raises(Unavailable, match=exactly("the database answers SQLITE_CORRUPT")):
+        with pytest.raises(Unavailable, match=exactly(DAMAGED)):
             await database.read("select id, name from t", slow=slow)
-    with pytest.raises(Unavailable, match=exactly("the database answers SQLITE_CORRUPT")):
+    with pytest.raises(Unavailable, match=exactly(DAMAGED)):
         await database.write(Statement("update t set name = name || 'x'"))
     await database.close()
 
