@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from measure import PICOAUTH, SETTINGS, Figure, Server, folder, free_port, main, person, register
+from measure import PICOAUTH, Figure, Server, folder, main, person, register, settled
 
 from picoauth.auth import Auth
 from picoauth.config import load
@@ -44,9 +44,9 @@ def work(quick: bool) -> Sequence[Figure]:  # noqa: FBT001 - what the command li
 
 @contextmanager
 def serving(path: Path, algorithm: str) -> Iterator[Server]:
-    address = f"http://127.0.0.1:{free_port()}"
-    text = SETTINGS.format(address=address, folder=path, host=address.removeprefix("http://"))
-    (path / "picoauth.toml").write_text(f'{text}[tokens]\nalgorithm = "{algorithm}"\n')
+    address = settled(path)
+    with (path / "picoauth.toml").open("a") as settings:
+        settings.write(f'[tokens]\nalgorithm = "{algorithm}"\n')
     server = Server([str(PICOAUTH), "serve"], path, address)
     try:
         server.ready()

@@ -22,8 +22,12 @@ from picoauth import Unavailable
 SALT, TAG, PEPPER = 16, 32, 32
 """Bytes (RFC 9106, section 3.1)."""
 MOST_KIB, MOST_PASSES, MOST_LANES = 4 * 1024 * 1024, 64, 16
-NICE = 10
-"""Lower than the event loop, so that a flood of logins does not delay checks of tokens."""
+NICE = 1
+"""Lower than the event loop, so that a flood of logins does not delay checks of tokens.
+
+And no lower: a thread whose hash is done takes the interpreter for a moment, and the loop waits
+until it had a core for that, which at 10 other programs on the machine keep for 30 ms.
+"""
 M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 
 PHC = re.compile(
