@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from picoauth.errors import AuthError, Denied
+from picoauth.errors import AuthError, Denied, Unavailable
 from picoauth.grants import shown
 from picoauth.outgoing import set_cookie
 from picoauth.problems import AMBIGUOUS_TOKEN, CROSS_SITE, SESSION_ENDED
@@ -23,8 +24,12 @@ from picoauth.tokens import Access
 if TYPE_CHECKING:
     from picoauth.auth import Auth
 
+Lengthen: TypeAlias = Callable[[Session], Awaitable[Session | None]]
+
 REMEMBERED = 4096
 """Sessions whose claims are remembered."""
+REST = 10
+"""Seconds after which prolonging is tried again where nothing could be written."""
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """Types that a page may send to any site, without asking that site first."""
 
@@ -42,6 +47,8 @@ class Cookies:
         self.key = next(iter(auth.secrets.derive("cookie").values()))
         public = urlsplit(auth.config.public_url)
         self.origins = {f"{public.scheme}://{public.netloc}", *auth.config.cors_origins}
+        self.failed_at = 0
+        """When a session could not be prolonged, since nothing could be written."""
         self.claims: OrderedDict[tuple[str, int], tuple[int, Mapping[str, Any]]] = OrderedDict()
 
     @property
@@ -96,11 +103,23 @@ class Cookies:
         the cookie: two requests that cross would log each other out. With `hand=False` the
         cookie stays what it is, for an answer that does not reach the browser.
         """
-        session = await self.session(value)
-        if aged(self.auth, session):
-            longer = self.prolong(session) if hand else lengthened(self.auth, session)
-            session = await longer or session
-        return await self.access(session)
+        lengthen = self.prolong if hand else partial(lengthened, self.auth)
+        return await self.access(await self.used(await self.session(value), lengthen))
+
+    async def used(self, session: Session, lengthen: Lengthen) -> Session:
+        """The session, prolonged past half its life. Raises Denied.
+
+        Where nothing can be written it is as good as before (FC-3), and is tried again later,
+        so that not every request waits for what is in the way.
+        """
+        now = self.auth.now()
+        if not aged(self.auth, session) or abs(now - self.failed_at) < REST:
+            return session
+        try:
+            return await lengthen(session) or session
+        except Unavailable:
+            self.failed_at = now
+            return session
 
     async def session(self, value: str) -> Session:
         """The session of a cookie. Raises Denied."""
@@ -167,8 +186,12 @@ class Cookies:
 
 
 def one(header: str | None, name: str) -> str | None:
-    """The value of a cookie in a `Cookie` header. Raises AuthError for two of them (K-15)."""
-    pairs = [pair.strip().partition("=") for pair in (header or "").split(";")]
+    """The value of a cookie in a `Cookie` header. Raises AuthError for two of them (K-15).
+
+    Other blanks than these two belong to a name, as they do for a browser: any other host of
+    the domain may set a cookie whose name is `__Host-…` but for a no-break space in front (S-1).
+    """
+    pairs = [pair.strip(" \t").partition("=") for pair in (header or "").split(";")]
     values = {value for found, _, value in pairs if found == name}
     if len(values) > 1:
         raise AuthError(AMBIGUOUS_TOKEN)

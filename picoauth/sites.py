@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hmac
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from picoauth.cookies import one
 from picoauth.errors import Denied
 from picoauth.outgoing import set_cookie
 from picoauth.problems import SESSION_ENDED
-from picoauth.prolonging import aged, lengthened
+from picoauth.prolonging import lengthened
 from picoauth.sessions import Session
 from picoauth.tokens import Access
 
@@ -65,6 +66,5 @@ class Sites:
         known = any(hmac.compare_digest(each, sent) for each in good)
         if session.cookie is not None or session.delivery == "token" or not known:
             raise Denied(SESSION_ENDED)
-        if aged(self.auth, session):
-            session = await lengthened(self.auth, session) or session
+        session = await self.auth.cookies.used(session, partial(lengthened, self.auth))
         return await self.auth.cookies.access(session)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from picoauth import Caller, SessionEnded, Statement
+from picoauth import Caller, SessionEnded, Statement, Unavailable
 from picoauth.testing import Clock, Server
 from tests.accounts import SETTINGS, accounts, asking, heard, user_id, watched
 from tests.factors import PIN, WRONG_PIN, code_of
@@ -452,11 +452,14 @@ async def test_odd_cookies(browser: Browser, value: str, expected: tuple[int, st
         ("__Secure-picoauth=GOOD", (401, "token_missing")),
         ("=GOOD", (401, "token_missing")),
         ("=NAME=GOOD", (401, "token_missing")),
+        (" \tNAME=GOOD", OK),
+        *((f"{blank}NAME=GOOD", (401, "token_missing")) for blank in "\xa0\x85\x1c\x1f"),
+        *((f"NAME=GOOD; {blank}NAME=other", OK) for blank in "\xa0\x85\x1c\x1f"),
     ],
 )
 async def test_cookie_headers(browser: Browser, header: str, expected: tuple[int, str]) -> None:
     """A nameless or differently written copy counts for nothing (S-1); two are one too many."""
-    text = header.replace("NAME", NAME).replace("GOOD", str(browser.cookie))
+    text = header.replace("NAME", NAME).replace("GOOD", str(browser.cookie)).encode("latin-1")
     for path in ("/auth/session", "/auth/me"):
         answer = await browser.server.client.get(path, headers={"Cookie": text})
         assert expected == code_of(answer)
@@ -609,6 +612,31 @@ async def test_remembered_claims_are_bounded(
         assert OK == await one.who()
     assert 2 == len(browser.server.auth.cookies.claims)
     assert OK == await browser.who()
+
+
+async def test_prolonging_that_cannot_be_written(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be written, who is logged in stays so (FC-3); it is tried again later."""
+    server, tries = browser.server, 0
+
+    async def full(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("the database answers SQLITE_FULL")
+
+    server.clock.advance(6 * DAY)
+    with monkeypatch.context() as patched:
+        patched.setattr(server.auth.database, "write", full)
+        for seconds, tried in ((0, 1), (9, 1), (1, 2)):
+            server.clock.advance(seconds)
+            answer = await browser.ask("GET", "/auth/session")
+            assert (OK, None) == (code_of(answer), answer.headers.get("set-cookie"))
+            assert tried == tries
+        answer = await browser.ask("POST", "/auth/session/refresh")
+        assert (503, "unavailable") == code_of(answer)
+    server.clock.advance(10)
+    assert "set-cookie" in (await browser.ask("GET", "/auth/session")).headers
 
 
 async def test_prolonging_that_comes_too_late(

@@ -20,6 +20,7 @@ from picoauth import (
     Plugin,
     Session,
     Statement,
+    Unavailable,
     hookimpl,
 )
 from picoauth.outgoing import COOKIES
@@ -209,6 +210,22 @@ async def test_answer_that_reaches_no_browser(tmp_path: Path, *, hand: bool) -> 
                 await server.auth.who(cookie=cookie)
         else:
             assert session.id == (await server.auth.who(cookie=cookie)).session_id
+
+
+async def test_use_of_a_site_where_nothing_can_be_written(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is logged in there stays so (FC-3), as long as the login lasts."""
+    cookie = await entered(server, await parent(server))
+
+    async def full(*_: object) -> None:
+        raise Unavailable("the database answers SQLITE_FULL")
+
+    monkeypatch.setattr(server.auth.database, "write", full)
+    server.clock.advance(7 * DAY - 1)
+    assert await who(server, cookie) is not None
+    server.clock.advance(1)
+    assert await who(server, cookie) is None
 
 
 async def test_use_of_a_site_whose_login_is_over(server: Server) -> None:

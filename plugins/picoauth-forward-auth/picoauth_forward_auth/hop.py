@@ -119,7 +119,7 @@ def found(location: str, cookie: str | None = None) -> EdgeReply:
 def sent(headers: Mapping[bytes, bytes], name: str) -> str | None:
     """A cookie of base64url; of two, or of anything else, none."""
     header = headers.get(b"cookie", b"").decode("latin-1")
-    pairs = [pair.strip().partition("=") for pair in header.split(";")]
+    pairs = [pair.strip(" \t").partition("=") for pair in header.split(";")]
     values = {value for key, _, value in pairs if key == name}
     value = values.pop() if len(values) == 1 else ""
     plain = value.isascii() and value.replace("-", "a").replace("_", "a").isalnum()
