@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from picoauth.database import Statement
+from picoauth.revocations import ACCEPTED
 from picoauth.sessions import Session
-from picoauth.settings import LONGEST_ACCESS
-from picoauth.sqlsessions import MARGIN
 
 # What was put or changed elsewhere stands only where nothing that the database knows ended it.
 UNENDED = """
@@ -63,5 +62,5 @@ def unended(session: Session) -> Statement:
 
 
 def revoking(session: Session, now: int) -> Statement:
-    until = max(session.expires_at, now + LONGEST_ACCESS + MARGIN)
+    until = max(session.expires_at, now + ACCEPTED)
     return Statement(REVOKE, (session.id, now, until))

@@ -57,9 +57,9 @@ class Feed:
         There nothing can be published: who could check the signature could make it.
         """
         known = self.revocations
-        version = (known.looked_at, known.seq, len(known.ended), self.kids)
+        version = (known.looked_at, known.seq, len(known.recent), self.kids)
         if self.latest[0] != version:
-            self.latest = version, self.sign(known.ended)
+            self.latest = version, self.sign(known.recent)
         return self.latest[1]
 
     def sign(self, ended: Ended) -> str:

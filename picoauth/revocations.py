@@ -10,12 +10,16 @@ from typing import TypeAlias
 from picoauth.database import Database, Statement
 from picoauth.errors import Denied, Unavailable
 from picoauth.problems import SESSION_ENDED
+from picoauth.settings import LONGEST_ACCESS
 
 Learn: TypeAlias = Callable[[], Awaitable[None]]
 Ended: TypeAlias = Mapping[str, int]
 """Ids of sessions, with the time until which something of theirs could be accepted."""
 
 log = logging.getLogger("picoauth.revocations")
+ACCEPTED = LONGEST_ACCESS + 60
+"""Seconds after its session's end for which an access token may be valid: one whose signing was
+under way then, of the longest life that settings may say."""
 OVERLAP = 15
 """Seconds that a poll looks back, for writers whose clock or commit lags."""
 WHOLE = 60
@@ -25,7 +29,8 @@ PAUSE = 0.4
 STALE = 5
 """Seconds without a successful poll after which the list counts as stale."""
 NEWEST = """
-    select session_id, expires_at, seq from revocations where revoked_at >= ? and expires_at > ?
+    select session_id, revoked_at, expires_at, seq from revocations
+     where revoked_at >= ? and expires_at > ?
 """
 
 
@@ -39,8 +44,11 @@ class Revocations:
         self.database = database
         self.now = now
         self.ended: dict[str, int] = {}
+        self.recent: dict[str, int] = {}
+        """Those of which an access token may be valid, with the time until which; for others,
+        who never see more of a session than that."""
         self.listeners: list[Callable[[Ended], None]] = []
-        """Told of what is newly known."""
+        """Told of what is newly known, and recent."""
         self.restored_at = 0
         """When a backup was put back: no session from before has outlived that."""
         self.seq = 0
@@ -59,17 +67,21 @@ class Revocations:
         whole = abs(now - self.read_whole_at) >= WHOLE
         since = 0 if whole else min(self.looked_at, now) - OVERLAP
         rows = await self.database.read(NEWEST, (since, now), slow=whole)
-        fresh = {session_id: end for session_id, end, _ in rows if session_id not in self.ended}
-        self.ended.update(fresh)
-        self.seq = max([self.seq, *(seq for _, _, seq in rows)])
+        fresh = [row for row in rows if row[0] not in self.ended]
+        until = {session_id: min(end, at + ACCEPTED) for session_id, at, end, _ in fresh}
+        recent = {session_id: end for session_id, end in until.items() if end > now}
+        self.ended.update({session_id: end for session_id, _, end, _ in fresh})
+        self.recent.update(recent)
+        self.seq = max([self.seq, *(seq for *_, seq in rows)])
         self.looked_at = now
         if whole:
             [(self.restored_at,)] = await self.database.read(RESTORED)
             self.read_whole_at = now
             self.ended = {session_id: end for session_id, end in self.ended.items() if end > now}
-        if fresh:
+            self.recent = {session_id: end for session_id, end in self.recent.items() if end > now}
+        if recent:
             for listener in self.listeners:
-                listener(fresh)
+                listener(recent)
 
     async def stale(self) -> str | None:
         if abs(self.now() - self.looked_at) <= STALE:

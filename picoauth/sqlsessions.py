@@ -6,11 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 
 from picoauth.database import Database, Row, Statement
+from picoauth.revocations import ACCEPTED
 from picoauth.sessions import Session
-from picoauth.settings import LONGEST_ACCESS, TokenSettings
-
-MARGIN = 60
-"""Seconds that an answer under way may take to be signed."""
+from picoauth.settings import TokenSettings
 
 COLUMNS = """
     id, user_id, epoch, generation, created_at, rotated_at, idle_at, expires_at, ended_at,
@@ -41,12 +39,13 @@ CHANGE = """
      where id = ? and generation = ? and ended_at is null
 """
 
-# As long as anything could be accepted without a look at the row: an access token, be its
-# signing under way right now and its life that of older settings; and a stateless refresh
-# token, whose session's idle end is its absolute one.
+# As long as anything could be accepted without a look at the row: an access token, and a
+# stateless refresh token, whose session's idle end is its absolute one. So is that of a cookie
+# that is remembered, for which the row is always looked at.
 REVOKE = """
     insert into revocations (session_id, revoked_at, expires_at, seq)
-    select id, ?, case when idle_at = expires_at and expires_at > ? then expires_at else ? end,
+    select id, ?, case when delivery = 'token' and idle_at = expires_at and expires_at > ?
+                       then expires_at else ? end,
            (select coalesce(max(seq), 0) + 1 from revocations)
       from sessions where ended_at is null and {which}
         on conflict (session_id) do nothing
@@ -99,7 +98,7 @@ class SqlSessions:
         """Listed first, for what could still be accepted without a look at the row."""
         now = self.now()
         end = f"update sessions set ended_at = ? where ended_at is null and {which}"
-        until = now + LONGEST_ACCESS + MARGIN
+        until = now + ACCEPTED
         revoke = Statement(REVOKE.format(which=which), (now, until, until, *args))
         return [revoke, Statement(end, (now, *args))]
 

@@ -213,6 +213,15 @@ async def test_remember_me(server: Server) -> None:
     assert ENDED == await browser.who()
 
 
+async def test_remembered_session_that_ends(server: Server) -> None:
+    """It is listed for as long as its access tokens last, and no longer: its row says it ended."""
+    browser = Browser(server)
+    claims = await browser.login(remember=True)
+    await browser.ask("POST", "/auth/logout")
+    await server.auth.revocations.poll()
+    assert {claims["sid"]: server.auth.now() + 960} == server.auth.revocations.ended
+
+
 async def test_refresh(browser: Browser) -> None:
     """A page may move the idle end itself, at any time."""
     browser.server.clock.advance(100)

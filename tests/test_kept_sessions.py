@@ -25,7 +25,7 @@ from picoauth import (
     Unavailable,
     hookimpl,
 )
-from picoauth.sqlsessions import MARGIN
+from picoauth.revocations import ACCEPTED
 from picoauth.testing import Server, serving
 from picoauth.users_cli import sessions_of
 from tests.accounts import heard, login, user_id
@@ -102,6 +102,20 @@ async def test_life_of_a_session(server: Server, shelf: Shelf) -> None:
     assert 0 == await endings(server)
     assert ENDED == await refresh(server, tokens)
     assert ENDED == await validate(server, tokens)
+
+
+async def test_what_others_are_told(server: Server) -> None:
+    """A session stays ended here until its absolute end, and is published while its tokens last."""
+    tokens, revocations = await login(server), server.auth.revocations
+    access = server.auth.tokens.check(tokens["access_token"])
+    await server.post("/auth/logout", token=tokens["access_token"])
+    assert {access.session_id: server.auth.now() + ACCEPTED} == revocations.recent
+    server.clock.advance(ACCEPTED)
+    await revocations.poll()
+    assert ([access.session_id], {}) == (list(revocations.ended), revocations.recent)
+    server.clock.advance(90 * 86400)
+    await revocations.poll()
+    assert {} == revocations.ended
 
 
 async def test_life_of_a_cookie(server: Server, shelf: Shelf) -> None:
@@ -428,7 +442,7 @@ async def test_end_is_listed_while_tokens_live(server: Server, shelf: Shelf) -> 
     near = replace(one, id="near", idle_at=one.idle_at, expires_at=server.auth.now() + 5)
     await server.auth.database.write(*await server.auth.sessions.put(near))
     await server.auth.accounts.logout(one.user_id, "near", Caller())
-    assert server.auth.now() + 900 + MARGIN == server.auth.revocations.ended["near"]
+    assert server.auth.now() + ACCEPTED == server.auth.revocations.ended["near"]
 
 
 async def test_lost_sessions_stay_dead(server: Server, shelf: Shelf) -> None:
