@@ -84,10 +84,23 @@ class Http1(H11Protocol):
         await self.send(RawData(b"".join(filter(None, written))))
         await self._maybe_recycle()
 
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """In place of hypercorn's change to HTTP/2: `Upgrade: h2c` is ignored (RFC 9110, 7.8).
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Begin to answer, as if no other protocol was asked for (RFC 9110, 7.8).
 
-        A proxy that hands the header on would else be a tunnel for requests that it never saw.
+        hypercorn would speak WebSocket, and a handshake that it refuses would have no end.
+        """
+        headers = [each for each in request.headers if each[0] != b"upgrade"]
+        if len(headers) < len(request.headers):
+            method, target, version = request.method, request.target, request.http_version
+            request = h11.Request(
+                method=method, target=target, headers=headers, http_version=version
+            )
+        await super()._create_stream(request)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """In place of hypercorn's change to HTTP/2, which is ignored, too.
+
+        A proxy that hands `Upgrade` on would else be a tunnel for requests that it never saw.
         Both framings at once are how requests are smuggled past a proxy, and HTTP/1.0 has no
         chunks (RFC 9112, 6.1 and 11.2).
         """

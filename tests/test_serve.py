@@ -395,14 +395,27 @@ async def test_no_spelling_reaches_administration(folder: Path) -> None:
 
 
 async def test_no_websocket(folder: Path) -> None:
-    """A change to WebSocket is refused, and the connection closed."""
-    upgrade = [
-        b"Connection: Upgrade",
-        b"Upgrade: websocket",
+    """Who asks for WebSocket is answered as if not: by 101 a proxy would become a tunnel."""
+    upgrade = [b"Connection: Upgrade, close", b"Upgrade: websocket"]
+    whole = [
+        *upgrade,
         b"Sec-WebSocket-Version: 13",
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ]
     async with offices(folder) as (public, _):
         for target in (b"/lobby", b"/jwt/validate", b"/none"):
-            head = get(target, *upgrade).replace(b"Connection: close\r\n", b"")
-            assert (await asked(public, head)).startswith(b"HTTP/1.1 403 ")
+            plain = (await asked(public, get(target)))[:13]
+            for headers in (upgrade, whole):
+                head = get(target, *headers).replace(b"Connection: close\r\n", b"")
+                assert plain == (await asked(public, head))[:13]
+
+
+async def test_websocket_leaves_the_connection_as_it_was(folder: Path) -> None:
+    """The next request follows, and a stop has nothing to wait for."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with offices(folder) as (public, _), client(public) as one:
+        for _ in range(2):
+            await one.tell(GET.replace(b"\r\n\r\n", b"\r\n" + upgrade))
+            assert 404 == (await one.answer())[0]
+        await one.tell(CLOSE)
+        assert (await one.rest()).startswith(b"HTTP/1.1 404 ")
