@@ -29,8 +29,8 @@ class Limits:
     """From a request's first byte on."""
     body: float = 12
     """More than the application's own limit, so that its 408 comes first."""
-    write: float = 10
-    """Until a client that does not read is given up."""
+    write: float = 30
+    """In which a client has to take 16 KiB of what is written, or the rest of it."""
     linger: float = 1
     """Until a client has taken the last answer."""
     settle: float = 0.1
@@ -134,11 +134,21 @@ class Connection:
             return
         self.writer.write(data)
         if transport.get_write_buffer_size():  # else the client keeps up
-            try:
-                async with asyncio.timeout(self.limits.write):
-                    await self.writer.drain()
-            except (TimeoutError, ConnectionError):
-                self.abort()
+            await self.taken()
+
+    async def taken(self) -> None:
+        """Wait for a client that takes what is written, however long that lasts."""
+        size = self.writer.transport.get_write_buffer_size
+        try:
+            while True:
+                before = size()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.limits.write):
+                        return await self.writer.drain()
+                if before - size() < HEADERS:
+                    return self.abort()
+        except ConnectionError:
+            self.abort()
 
     def finish(self) -> None:
         """Half-close, so that a client which still sends gets the answer (RFC 9112, 9.6)."""
@@ -146,7 +156,8 @@ class Connection:
             self.ended = True
             with suppress(OSError):
                 self.writer.write_eof()
-            self.within(self.limits.linger)
+            left = self.writer.transport.get_write_buffer_size()
+            self.within(self.limits.write if left else self.limits.linger)
 
     def within(self, seconds: float) -> None:
         """Give the client so long for what it has to do next."""

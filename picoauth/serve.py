@@ -93,62 +93,81 @@ class Server:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.shared = Shared(limits)
-        self.connections: dict[asyncio.Task[None], Connection] = {}
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Of the connections, and of those that are being made of what was accepted."""
+        self.pauses: dict[socket.socket, asyncio.TimerHandle] = {}
 
     async def accept_until(self, stop: asyncio.Event, app: Served, sockets: Sockets) -> None:
-        """Accept on every socket; should that fail on one, on none."""
-        async with asyncio.TaskGroup() as group:
-            accepting = [
-                group.create_task(self.accept(app.on(listener), sock))
-                for listener, socks in sockets.by_listener.items()
-                for sock in socks
-            ]
+        """Accept on every socket."""
+        listening = [
+            (app.on(name), sock) for name, some in sockets.by_listener.items() for sock in some
+        ]
+        try:
+            for asgi, sock in listening:
+                sock.setblocking(False)
+                self.listen(asgi, sock)
             await stop.wait()
-            for task in accepting:
-                task.cancel()
+        finally:
+            for pause in self.pauses.values():
+                pause.cancel()
+            for _, sock in listening:
+                self.loop.remove_reader(sock)
 
-    async def accept(self, app: Asgi, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        sock.setblocking(False)
-        while True:
-            try:
-                accepted, peer = await loop.sock_accept(sock)
-                reader, writer = await asyncio.open_connection(sock=accepted, limit=HEADERS)
-            except OSError as error:  # no more files: connections that end make room
-                log.warning("no connection can be accepted: %s", error.strerror)
-                await asyncio.sleep(self.limits.pause)
-            else:
-                client = None if sock.family == socket.AF_UNIX else peer[:2]
-                self.start(Connection(app, self.shared, reader, writer, client))
+    def listen(self, app: Asgi, sock: socket.socket) -> None:
+        self.loop.add_reader(sock, self.accept, app, sock)
 
-    def start(self, connection: Connection) -> None:
-        task = asyncio.create_task(connection.run())
-        self.connections[task] = connection
-        task.add_done_callback(self.connections.pop)
+    def accept(self, app: Asgi, sock: socket.socket) -> None:
+        """Take who waits. In one step, so that no stop comes in between and loses a client."""
+        try:
+            accepted, peer = sock.accept()
+        except BlockingIOError:
+            return  # another process took it
+        except OSError as error:  # no more files: connections that end make room
+            log.warning("no connection can be accepted: %s", error.strerror)
+            self.loop.remove_reader(sock)
+            self.pauses[sock] = self.loop.call_later(self.limits.pause, self.listen, app, sock)
+        else:
+            client = None if sock.family == socket.AF_UNIX else peer[:2]
+            task = self.loop.create_task(self.connect(app, accepted, client))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def connect(
+        self, app: Asgi, accepted: socket.socket, client: tuple[str, int] | None
+    ) -> None:
+        reader, writer = await asyncio.open_connection(sock=accepted, limit=HEADERS)
+        connection = Connection(app, self.shared, reader, writer, client)
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
 
     async def finish(self) -> None:
         """Let what is in flight end, but not for ever. Answers say from now on that they close."""
         self.shared.config.keep_alive_max_requests = 0
         await self.shared.context.terminated.set()
         await asyncio.sleep(self.limits.settle)
-        for connection in self.connections.values():
+        for connection in list(self.connections):
             connection.stop()
         await self.ended(self.limits.grace)
-        if self.connections:
-            log.warning("requests were cut off: %s", len(self.connections))
+        if self.tasks:
+            log.warning("requests were cut off: %s", len(self.tasks))
 
     async def end(self) -> None:
         """Let go of every client, then of requests that do not mind."""
-        for connection in list(self.connections.values()):
+        for connection in list(self.connections):
             await connection.cut()
         await self.ended(self.limits.linger)
-        for task in self.connections:
+        for task in self.tasks:
             task.cancel()
         await self.ended(self.limits.linger)
 
     async def ended(self, seconds: float) -> None:
-        if self.connections:
-            await asyncio.wait(self.connections, timeout=seconds)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=seconds)
 
 
 __all__ = ["Bind", "Served", "Sockets", "serve"]

@@ -19,7 +19,8 @@ from hypercorn.events import Event
 
 from picoauth.connections import Connection, Limits
 from picoauth.http1 import HEADERS, Http1
-from picoauth.listeners import Bind
+from picoauth.listeners import Bind, open_sockets
+from picoauth.serve import Server
 from tests.probe import BIG, Probe
 from tests.wire import (
     CLOSE,
@@ -341,6 +342,27 @@ async def test_client_that_does_not_read_ends(folder: Path) -> None:
         assert (await asked(address, CLOSE)).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(("enough", "aborted"), [(3, 0), (4, 1)])
+async def test_client_that_reads_slowly_is_waited_for(enough: int, aborted: int) -> None:
+    """Whoever takes 16 KiB in each span of time gets all; who takes less is given up."""
+    sizes = iter([90_000, 70_000, 70_000, 50_000, 50_000, 40_000])
+    drains, aborts = [], []
+
+    async def drain() -> None:
+        drains.append(None)
+        if len(drains) < enough:
+            await asyncio.sleep(SOON)
+
+    transport = SimpleNamespace(get_write_buffer_size=lambda: next(sizes))
+    slow: Any = SimpleNamespace(
+        limits=replace(SLOW, write=0),
+        writer=SimpleNamespace(transport=transport, drain=drain),
+        abort=lambda: aborts.append(None),
+    )
+    await Connection.taken(slow)
+    assert (3, aborted) == (len(drains), len(aborts))
+
+
 async def test_slow_reader_gets_all(folder: Path) -> None:
     """An answer that is larger than all buffers arrives whole."""
     async with probing(folder) as (_, one, _):
@@ -491,6 +513,37 @@ async def test_no_descriptor_is_lost(folder: Path) -> None:
             if number % 100 == 99:
                 await asked(address, CLOSE)  # those before it are accepted
                 await until(lambda: len(descriptors()) == before)
+
+
+async def test_stop_between_accepting_and_serving(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was taken from the system when the stop came is answered (FG-1)."""
+    stop, opening = asyncio.Event(), asyncio.open_connection
+
+    async def stopping(**given: Any) -> Any:
+        stop.set()
+        await asyncio.sleep(0)
+        return await opening(**given)
+
+    monkeypatch.setattr(asyncio, "open_connection", stopping)
+    probe, server = Probe(), Server(SLOW)
+    with open_sockets(Bind([f"unix:{folder}/s"])) as sockets:
+        async with client(f"unix:{folder}/s") as one:
+            await one.tell(CLOSE)
+            await server.accept_until(stop, probe, sockets)
+            assert (await one.rest()).startswith(b"HTTP/1.1 200 ")
+            await server.end()
+
+
+async def test_wakened_for_nothing(folder: Path) -> None:
+    """Where another process was faster to accept, nothing is wrong."""
+    server = Server(SLOW)
+    with open_sockets(Bind([f"unix:{folder}/s"])) as sockets:
+        [sock] = next(iter(sockets.by_listener.values()))
+        sock.setblocking(False)
+        server.accept(Probe().on(next(iter(sockets.by_listener))), sock)
+    assert set() == server.tasks
 
 
 @contextmanager
