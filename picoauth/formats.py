@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+USUAL = {"http": 80, "https": 443}
 
 
 def check_url(url: str) -> None:
@@ -19,17 +20,18 @@ def check_url(url: str) -> None:
         raise ValueError("must end without a slash, and have no user, query or fragment")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError("must begin with https:// (http:// is for loopback only)")
+    if parts.port == USUAL[parts.scheme]:
+        raise ValueError(f"must be without :{parts.port}, which browsers leave out")
 
 
 def check_origin(origin: str) -> None:
     """As browsers send it: without a port that goes without saying."""
     parts = split(origin)
-    usual = {"http": 80, "https": 443}
     if (
         parts is None
         or "@" in parts.netloc
         or origin != f"{parts.scheme}://{parts.netloc}"
-        or parts.port == usual[parts.scheme]
+        or parts.port == USUAL[parts.scheme]
     ):
         raise ValueError("must be an origin such as https://example.com, in lower case")
 

@@ -27,6 +27,7 @@ TABLES: dict[str, Any] = {
     "throttle": ThrottleSettings,
 }
 URL = "must be a URL such as https://auth.example.com, in lower case"
+PORT = "must be without :%s, which browsers leave out"
 ENDING = "must end without a slash, and have no user, query or fragment"
 ORIGIN = "must be an origin such as https://example.com, in lower case"
 HOST = "must be a name such as auth.example.com, without scheme, port and path"
@@ -137,6 +138,8 @@ def test_sockets_count_from_the_file() -> None:
         ('public_url = "https://a.example?x=1"', f"public_url: {ENDING}."),
         ('public_url = "https://a.example#x"', f"public_url: {ENDING}."),
         ('public_url = "https://:hunter2@a.example"', f"public_url: {ENDING}."),
+        ('public_url = "https://a.example:443"', f"public_url: {PORT % 443}."),
+        ('public_url = "http://localhost:80/x"', f"public_url: {PORT % 80}."),
         (
             'public_url = "http://a.example"',
             "public_url: must begin with https:// (http:// is for loopback only).",
