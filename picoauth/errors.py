@@ -14,6 +14,8 @@ class Problem:
     status: int
     code: str
     title: str
+    logged: bool = False
+    """Whoever runs the server may have to mend it: its log says so, once a minute."""
 
 
 class AuthError(Exception):

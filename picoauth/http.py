@@ -25,7 +25,7 @@ from picoauth.problems import (
     NOT_FOUND,
     URL_TOO_LONG,
 )
-from picoauth.refusals import problem
+from picoauth.refusals import problem, unserved
 from picoauth.routes import EdgeRequest, EdgeRoute, Listener
 from picoauth.secrets import Random
 from picoauth.settings import Config
@@ -155,8 +155,8 @@ class Http:
             raise AuthError(HTTP_VERSION)
         if len(headers) < len(scope["headers"]):
             check_single([name for name, _ in scope["headers"]])
-        if hostname(headers.get(b"host", b"")) not in self.hosts:
-            raise AuthError(INVALID_HOST)
+        if (host := hostname(headers.get(b"host", b""))) not in self.hosts:
+            raise AuthError(INVALID_HOST, unserved(host))
         if scope["path"][:1] != "/" or not scope["query_string"].isascii():
             raise AuthError(BAD_REQUEST)  # a whole URL, whose host may be another, is no path
         if b"transfer-encoding" in headers and b"content-length" in headers:

@@ -10,7 +10,7 @@ FACTOR_OUT_OF_PLACE = Problem(
 INVALID_BODY = Problem(400, "invalid_body", "The body is not what this route takes.")
 INVALID_CURSOR = Problem(400, "invalid_cursor", "This is no cursor of this list.")
 INVALID_EMAIL = Problem(400, "invalid_email", "This is not an e-mail address.")
-INVALID_HOST = Problem(400, "invalid_host", "This host name is not served here.")
+INVALID_HOST = Problem(400, "invalid_host", "This host name is not served here.", logged=True)
 INVALID_JSON = Problem(400, "invalid_json", "The body is not valid JSON.")
 INVALID_QUERY = Problem(400, "invalid_query", "The query is not what this route takes.")
 INVALID_URL = Problem(400, "invalid_url", "This is not a web address.")

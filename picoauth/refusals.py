@@ -38,6 +38,9 @@ def problem(
         log.error("request %s failed", request_id, exc_info=error)
         refusal = AuthError(INTERNAL_ERROR)
     members, content = (as_oauth if oauth else as_problem)(refusal, request_id)
+    if refusal.problem.logged:
+        said = " ".join(filter(None, (refusal.problem.title, refusal.detail)))
+        log.warning("request %s: %s", request_id, said, extra={"seldom": refusal.problem.code})
     own = {name.lower(): value for name, value in refusal.headers.items()}
     status = refusal.problem.status
     headers = {"content-type": content, **EXPECTED.get(status, {}), **own}
@@ -46,6 +49,11 @@ def problem(
         return status, encoded, json.dumps(members).encode()
     except (TypeError, ValueError) as unfit:  # what a plugin added is no JSON
         return problem(unfit, request_id, oauth=oauth)
+
+
+def unserved(host: bytes | None) -> str | None:
+    """What has to be known by who meant a host to be served."""
+    return host and f"The setting `allowed_hosts` does not have {host.decode('latin-1')[:253]!r}."
 
 
 def as_problem(refusal: AuthError, request_id: str | None) -> tuple[dict[str, Any], str]:

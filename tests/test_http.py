@@ -385,6 +385,20 @@ async def test_why_it_cannot_answer(
     assert ["the lamp of … is out", "the wick is out"] == said
 
 
+async def test_host_that_was_meant_to_be_served(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer and the log say which setting has to have it; the log says so now and then."""
+    monkeypatch.setattr(logging.getLogger("picoauth.http"), "filters", [Seldom()])
+    for host in ("192.168.1.5:8100", "\n\xe9", "localhost:port"):
+        await ask(server, "GET", "/health-check", hosts=[host])
+    got = await ask(server, "GET", "/health-check", hosts=["192.168.1.5:8100"])
+    detail = "The setting `allowed_hosts` does not have '192.168.1.5'."
+    assert detail == got.json["detail"]
+    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert [f"This host name is not served here. {detail}"] == said
+
+
 async def test_seldom() -> None:
     """Each reason passes once a minute, and a flood of reasons takes no memory."""
     seldom = Seldom()

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from picoauth import AuthError, Config, EdgeRequest, Problem
 
-UNKNOWN_SITE = Problem(403, "unknown_site", "This address is not protected here.")
+UNKNOWN_SITE = Problem(403, "unknown_site", "This address is not protected here.", logged=True)
+"""Some proxies hide from the browser why: the log does not."""
 
 OURS = "/_picoauth/"
 """Paths of every protected host that are answered here, and never reach its application."""

@@ -27,7 +27,10 @@ from picoauth_forward_auth.identity import Identities
 from picoauth_forward_auth.settings import ForwardAuthSettings
 
 UNTRUSTED_PROXY = Problem(
-    403, "untrusted_proxy", "This is for proxies, and you are none of `trusted_proxies`."
+    403,
+    "untrusted_proxy",
+    "This is for proxies, and you are none of `trusted_proxies`.",
+    logged=True,
 )
 ANSWERS = (
     problems.TOKEN_MISSING,
