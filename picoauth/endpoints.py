@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from picoauth import checks, oauth, published, replies, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError, Problem
-from picoauth.factors import Payload
+from picoauth.factors import Payload, likely
 from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.possible import TOKEN
@@ -219,15 +219,9 @@ class Entrance:
         )
 
     def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
-        """`factor` may be left out: then it is the first that may start, if anything is left for it.
-
-        One that the body has a text of comes before: `{"username", "password"}` is a password,
-        whatever else is listed.
-        """
+        """`factor` may be left out: then it is the likeliest, if anything is left for it."""
         factors = self.auth.factors
-        starters = [name for name, factor in factors.items() if factor.starts]
-        texts = (name for name in starters if isinstance(body.get(name), str))
-        main = body.get("factor") or next(texts, starters[0])
+        main = body.get("factor") or likely(factors, {n: body[n] for n in body.keys() - RESERVED})
         further = [name for name in factors if name in body and name != main]
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
         nothing = further or ("flow" in body and body.get("restore"))  # all is proven by then

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, ClassVar
 
 from picoauth.callers import Caller
@@ -121,3 +122,17 @@ class Factor(ABC):
 
 def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:
     return {factor.name: factor for factor in factors}
+
+
+def likely(factors: Mapping[str, Factor], said: Payload) -> str:
+    """The factor that a login without `factor` is by: one that may start.
+
+    One that the body has a text of comes before: `{"username", "password"}` is a password,
+    whatever else is listed. Then one whose example has a member of the body, or any example
+    where the body says nothing, so that what is missing is told in words that help.
+    """
+    starters = [name for name, factor in factors.items() if factor.starts]
+    texts = (name for name in starters if isinstance(said.get(name), str))
+    known = (name for name in starters if said.keys() & factors[name].example.keys())
+    shown = (name for name in starters if factors[name].example and not said)
+    return next(chain(texts, known, shown, starters))

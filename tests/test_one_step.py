@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from picoauth import LoginFailed
+from picoauth.factors import likely
 from picoauth.testing import Server, serving
 from tests.factors import (
     ALL,
@@ -170,3 +172,32 @@ async def test_stepup_in_one_step(server: Server) -> None:
     assert IN == code_of(answer)
     claims = (await server.post("/jwt/validate", token=answer.json()["access_token"])).json()
     assert server.auth.now() == claims["auth_time"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, "password"),
+        ({"username": "ann"}, "password"),
+        ({"username": "ann", "password": 5}, "password"),
+        ({"username": "ann", "password": "x", "invitation": 5}, "password"),
+        ({"invitation": "x"}, "invitation"),
+        ({"username": "ann", "invitation": "x"}, "invitation"),
+        ({"assertion": {}}, "passkey"),
+        ({"nothing": 1}, "invitation"),
+        ({"totp": "123456"}, "invitation"),
+    ],
+)
+def test_factor_that_is_not_named(said: dict[str, Any], expected: str) -> None:
+    """What is missing is told of the factor that was meant, whichever is listed first."""
+    password = {"username": "ann", "password": "correct horse"}
+    kinds: Any = {
+        "totp": SimpleNamespace(starts=False, example={"totp": "123456"}),
+        "invitation": SimpleNamespace(starts=True, example={}),
+        "passkey": SimpleNamespace(starts=True, example={"assertion": {}}),
+        "password": SimpleNamespace(starts=True, example=password),
+    }
+    without = {
+        name: kind for name, kind in kinds.items() if name != "passkey" or "assertion" in said
+    }
+    assert expected == likely(without, said)
