@@ -19,7 +19,7 @@ from picoauth.embedded import Embedded
 from picoauth.errors import ConfigError
 from picoauth.events import BackupRestored
 from picoauth.settings import Config
-from picoauth.sqlite import LOCKED, Connect, Connection, code
+from picoauth.sqlite import DAMAGED, LOCKED, Connect, Connection, code, worded
 
 if TYPE_CHECKING:
     from picoauth.auth import Auth
@@ -83,10 +83,15 @@ def beside(target: Path) -> Iterator[Path]:
             yield file
             synced(target.parent)
     except (OSError, sqlite3.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(
-            f"{target} cannot be written: {why}. Choose a folder that this user may write, with room."
-        ) from error
+        raise ConfigError(f"{target} cannot be written: {unwritten(error)}.") from error
+
+
+def unwritten(error: OSError | sqlite3.Error) -> str:
+    """Why, and what to do: not about the place of a copy where it is the database that is bad."""
+    if code(error) in DAMAGED:
+        return str(worded(error))
+    why = error.strerror if isinstance(error, OSError) else error
+    return f"{why}. Choose a folder that this user may write, with room"
 
 
 def check(database: Embedded, path: Path) -> None:
@@ -185,14 +190,22 @@ def swapped(path: Path, file: Path, now: int) -> Path | None:
     while before and aside.exists() and not aside.samefile(path):  # of the same second
         aside = aside.with_name(f"{aside.name}-2")
     for end in BESIDE:
-        if path.with_name(path.name + end).exists():
-            path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+        lying = path.with_name(path.name + end)
+        if spent(lying):
+            lying.unlink()
+        elif lying.exists():
+            lying.rename(aside.with_name(aside.name + end))
     if before and not aside.exists():  # which a run that was killed may have made
         os.link(path, aside)
     if before:
         given(file, path)
     file.replace(path)
     return aside if before else None
+
+
+def spent(lying: Path) -> bool:
+    """A journal with nothing to undo, which SQLite leaves for as long as it holds the file."""
+    return lying.name.endswith("-journal") and lying.exists() and not any(lying.read_bytes()[:8])
 
 
 def given(file: Path, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,17 @@ class ConfigError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems: Sequence[str] = problems
+
+
+DENIED = os.strerror(errno.EACCES)
+AS_OWNER = (
+    "Run this as the user that the server runs as, or give that user the file and its folder."
+)
+
+
+def reason(error: OSError) -> str:
+    """What the system says of a file, and what to do where it belongs to somebody else."""
+    return f"{error.strerror}. {AS_OWNER}" if error.strerror == DENIED else f"{error.strerror}."
 
 
 class Conflict(Exception):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from picoauth import secretfile
 from picoauth.copies import copying
-from picoauth.errors import ConfigError
+from picoauth.errors import ConfigError, reason
 from picoauth.settings import Config, Secret
 
 LEAST = 32
@@ -159,7 +159,7 @@ def make(path: Path | None, config: Config, random: Random) -> None:
     try:
         write(path, base64.urlsafe_b64encode(random(33)) + b"\n")
     except OSError as error:
-        raise ConfigError(f"The secret {path} cannot be made: {error.strerror}.") from error
+        raise ConfigError(f"The secret {path} cannot be made: {reason(error)}") from error
 
 
 def write(path: Path, value: bytes) -> None:

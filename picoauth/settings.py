@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from picoauth.accountsettings import AccountSettings
-from picoauth.errors import ConfigError
+from picoauth.errors import ConfigError, reason
 from picoauth.formats import (
     LOOPBACK,
     check_address,
@@ -62,7 +62,7 @@ def read_file(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise ConfigError(f"The secret file {path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"The secret file {path} cannot be read: {reason(error)}") from error
 
 
 @dataclass(frozen=True)

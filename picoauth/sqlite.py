@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from picoauth.database import Args, Row
-from picoauth.errors import ConfigError, Unavailable
+from picoauth.errors import AS_OWNER, DENIED, ConfigError, Unavailable
 
 
 class Cursor(Protocol):
@@ -79,13 +79,12 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise refusal(path, "Is a directory")
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        raise refusal(path, "Permission denied")
+        raise refusal(path, DENIED)
 
 
 def refusal(path: Path, reason: str | None) -> ConfigError:
-    return ConfigError(
-        f"The database {path} cannot be opened: {reason}. Make its folder, or mend its mode."
-    )
+    remedy = AS_OWNER if reason == DENIED else "Make its folder, or mend its mode."
+    return ConfigError(f"The database {path} cannot be opened: {reason}. {remedy}")
 
 
 def opened(connect: Connect, path: Path, patience: float, *more: str) -> Connection:

@@ -227,6 +227,26 @@ async def test_backup_never_overwrites(tmp_path: Path) -> None:
     assert "mine" == path.read_text()
 
 
+async def test_backup_of_a_damaged_database(tmp_path: Path) -> None:
+    """Not the place of the copy is to blame."""
+    file = tmp_path / "picoauth.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("create table t (id integer primary key, name text)")
+        database.executemany("insert into t (name) values (?)", [("x" * 500,)] * 100)
+        database.commit()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:8192].ljust(len(whole), b"\xff"))
+    auth: Any = SimpleNamespace(database=Embedded(file))
+    with pytest.raises(ConfigError) as caught:
+        await backup(auth, tmp_path / "backup.db")
+    await auth.database.close()
+    assert (
+        f"{tmp_path / 'backup.db'} cannot be written: the database file is damaged "
+        "(SQLITE_CORRUPT), and a backup has to replace it."
+    ) == str(caught.value)
+    assert not (tmp_path / "backup.db").exists()
+
+
 async def test_restore_while_the_server_runs(tmp_path: Path) -> None:
     """Whoever has the database open would go on writing into the old one: so it is refused."""
     clock = Clock()
@@ -254,6 +274,7 @@ async def test_the_old_one_goes_aside(tmp_path: Path) -> None:
         await server.join("password", username="late")
     aside = await restored(tmp_path, clock)
     assert tmp_path / "picoauth.db.20270115T080000Z" == aside
+    assert not aside.with_name(f"{aside.name}-journal").exists()
     with closing(sqlite3.connect(aside)) as old:
         assert [("late",)] == list(old.execute("select value from identifiers"))
     async with running(tmp_path, clock=clock) as server:

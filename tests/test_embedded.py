@@ -637,8 +637,8 @@ def test_file_without_permission(mode: int) -> None:
         path.chmod(mode)
         os.seteuid(user)
         expected = (
-            f"The database {path} cannot be opened: Permission denied. "
-            "Make its folder, or mend its mode."
+            f"The database {path} cannot be opened: Permission denied. Run this as the user that the "
+            "server runs as, or give that user the file and its folder."
         )
         with pytest.raises(ConfigError, match=exactly(expected)):
             Embedded(path)

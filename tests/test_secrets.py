@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from picoauth import Config, ConfigError, parse
+from picoauth.errors import reason
 from picoauth.secrets import Place, Root, Secrets, load
 from picoauth.testing import serving
 from tests.factors import PLUGINS
@@ -211,6 +212,13 @@ def test_missing_secret_of_a_database(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=exactly(sentence)):
         load(settings(tmp_path), os.urandom)
     assert not path.exists()
+
+
+def test_file_of_somebody_else() -> None:
+    """The commonest slip is to be another user: the sentence says what to do."""
+    denied = "Permission denied. Run this as the user that the server runs as, or give that user"
+    assert f"{denied} the file and its folder." == reason(PermissionError(13, "Permission denied"))
+    assert "Is a directory." == reason(IsADirectoryError(21, "Is a directory"))
 
 
 def test_secret_that_cannot_be_made(tmp_path: Path) -> None:

@@ -46,8 +46,17 @@ class MalformedHash(ValueError):
     """A stored hash is not one of ours: the database was altered."""
 
 
-class MissingPepper(KeyError):
-    """A hash was keyed with a pepper, named by its id, that the settings no longer list."""
+class MissingPepper(Unavailable):
+    """A hash was keyed with a pepper that this process does not have.
+
+    Another one, with a newer root secret, may have made it; or the settings no longer list it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a password hangs on a root secret that this process does not have: restart it, or "
+            "list the secret again"
+        )
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ class Hasher:
         tried = stored if stored is not None and stored.hash else self.dummy
         cost, salt, expected = read(tried.hash)
         if (pepper := self.peppers.get(tried.pepper_id)) is None:
-            raise MissingPepper(tried.pepper_id)
+            raise MissingPepper
         tag = await self.run(partial(keyed, password, salt, pepper, cost))
         if not hmac.compare_digest(tag, expected) or tried is self.dummy or not password:
             raise WrongPassword

@@ -341,9 +341,8 @@ async def test_pepper_rotation() -> None:
         assert not rotated.outdated(new)
     with hasher(peppers={"new": NEW}) as after:
         await after.verify(new, "correct horse")
-        with pytest.raises(MissingPepper) as caught:
+        with pytest.raises(Unavailable, match="hangs on a root secret that this process does not"):
             await after.verify(old, "correct horse")
-    assert caught.value.args == ("old",)
 
 
 async def test_missing_pepper_is_never_a_wrong_password(
