@@ -160,7 +160,7 @@ class PluginCommands(click.Group):
 @click.option(
     "--config",
     "path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     default=FILE,
     envvar=VARIABLE,

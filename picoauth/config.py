@@ -22,7 +22,7 @@ FILE = Path("picoauth.toml")
 def load(path: Path) -> Config:
     """Read the settings file. Raises ConfigError with every mistake in it."""
     try:
-        return parse(path.read_text(encoding="utf-8"), path.resolve().parent, path)
+        return parse(path.read_text(encoding="utf-8-sig"), path.resolve().parent, path)
     except FileNotFoundError as error:
         init = "picoauth init" if path == FILE else f"picoauth --config {path} init"
         raise ConfigError(

@@ -25,7 +25,9 @@ def typed(route: Route, headers: Mapping[str, str], body: bytes) -> Any:
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     known = media in route.accepts or ANYTHING in route.accepts
     if not known or "content-encoding" in headers:
-        raise AuthError(UNSUPPORTED_MEDIA_TYPE, headers={"Accept": ", ".join(route.accepts)})
+        taken = ", ".join(route.accepts)
+        detail = "It takes no Content-Encoding." if known else f"It takes {taken}."
+        raise AuthError(UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept": taken})
     if route.body is str:
         return body.decode("latin-1").strip()
     value = parse_form(body) if media == FORM else parse_json(body)

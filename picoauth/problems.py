@@ -14,7 +14,11 @@ INVALID_HOST = Problem(400, "invalid_host", "This host name is not served here."
 INVALID_JSON = Problem(400, "invalid_json", "The body is not valid JSON.")
 INVALID_QUERY = Problem(400, "invalid_query", "The query is not what this route takes.")
 INVALID_URL = Problem(400, "invalid_url", "This is not a web address.")
-INVALID_USERNAME = Problem(400, "invalid_username", "This cannot be a user name.")
+INVALID_USERNAME = Problem(
+    400,
+    "invalid_username",
+    "This cannot be a user name: it has at most 64 characters, and no blanks or @ / \\ ? # %.",
+)
 UNKNOWN_FACTOR = Problem(400, "unknown_factor", "There is no such factor.")
 FLOW_ENDED = Problem(401, "flow_ended", "This login has ended or was used: start over.")
 INVALID_CLIENT = Problem(401, "invalid_client", "This is no key of a resource server.")

@@ -138,4 +138,6 @@ def worded(error: BaseException) -> BaseException:
     name = getattr(error, "sqlite_errorname", "nothing")
     if code(error) in DAMAGED:
         return Unavailable(f"the database file is damaged ({name}), and a backup has to replace it")
+    if code(error) in LOCKED:
+        return Unavailable(f"another process holds the database ({name})")
     return Unavailable(f"the database answers {name}") if code(error) in TRANSIENT else error

@@ -308,6 +308,13 @@ def test_load_what_is_no_file(tmp_path: Path) -> None:
     assert str(raised.value) == f"{path} is not UTF-8: write it again, as a text."
 
 
+def test_load_what_begins_with_a_mark(tmp_path: Path) -> None:
+    """Editors of Windows write a byte order mark."""
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b'\xef\xbb\xbfplugins = ["password"]\n')
+    assert ("password",) == tuple(load(path).plugins)
+
+
 @dataclass(frozen=True)
 class Mail:
     """The table of a plugin, with types that only settings have."""

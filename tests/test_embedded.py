@@ -293,7 +293,7 @@ async def test_who_comes_while_a_group_fails(path: Path) -> None:
     await asyncio.sleep(0)
     gate.open.set()
     results = await asyncio.gather(first, late, return_exceptions=True)
-    assert ["the database answers CODE_5"] * 2 == [str(result) for result in results]
+    assert ["another process holds the database (CODE_5)"] * 2 == [str(result) for result in results]
     assert results[0] is not results[1]
     assert ["begin immediate"] == gate.ran
     await database.close()
@@ -366,7 +366,7 @@ async def test_close_while_a_group_fails(path: Path) -> None:
         closing_it = asyncio.create_task(database.close())
         await asyncio.sleep(0)
         gate.open.set()
-        with pytest.raises(Unavailable, match=exactly("the database answers SQLITE_BUSY")):
+        with pytest.raises(Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")):
             await writing
         await asyncio.wait_for(closing_it, DEADLINE)
     assert ["begin immediate"] == gate.ran
@@ -392,7 +392,7 @@ async def test_locked_by_another_process(database: Embedded, path: Path) -> None
     await database.write(put(1))
     with held(path):
         with pytest.raises(
-            Unavailable, match=exactly("the database answers SQLITE_BUSY")
+            Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")
         ) as caught:
             await database.write(put(2))
         assert 1 == caught.value.retry_after
@@ -454,7 +454,7 @@ async def test_inline_read_that_meets_a_lock(path: Path) -> None:
     fault.times = 1
     assert [(1,)] == await database.read("select id from t")
     fault.times = 2
-    with pytest.raises(Unavailable, match=exactly("the database answers CODE_5")):
+    with pytest.raises(Unavailable, match=exactly("another process holds the database (CODE_5)")):
         await database.read("select id from t")
     await database.close()
 
