@@ -84,7 +84,7 @@ async def check(auth: Auth, held: Held, *, yes: bool) -> None:
         said = ", ".join(f"{what} ({count})" for what, count in found.items())
         raise ConfigError(
             f"On the old secrets hang {said}: let the server run, which seals anew what it can, and "
-            "let users log in."
+            "let users log in, or set who comes no more another password."
         )
     latest = max(at for at, _ in held.old)
     until = latest + longest(auth.config)

@@ -326,7 +326,10 @@ async def test_forgets_nothing_that_is_needed(folder: Path) -> None:
     assert 2 == result.exit_code
     assert {"passwords (1)", "signing keys (1)"} == set(
         result.output.removeprefix("picoauth: On the old secrets hang ")
-        .removesuffix(": let the server run, which seals anew what it can, and let users log in.\n")
+        .removesuffix(
+            ": let the server run, which seals anew what it can, and let users log in, or set who "
+            "comes no more another password.\n"
+        )
         .split(", ")
     )
     assert [FIRST] == [each for _, each in held(folder).old]
