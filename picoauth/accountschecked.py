@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from picoauth.auth import Auth
 from picoauth.checks import Check
+from picoauth.secret_cli import longest
+from picoauth.secrets import sources
 from picoauth.template import short
 
 DAY = 86400
@@ -76,20 +78,22 @@ class Accounts:
         if hanging:
             return (
                 f"`secret` lists an older root secret that signing keys are sealed with ({hanging}): "
-                "keep it listed until `picoauth keys rotate` has replaced them."
+                "keep it listed, and let the server run, which seals them anew within ten minutes."
             )
         rows = await self.auth.database.read(WAITING, slow=True)
         waiting = sum(bytes(root).hex() in older for (root,) in rows)
         if waiting:
             return (
                 f"`secret` lists an older root secret that messages are sealed with ({waiting}): "
-                "keep it listed until they have left the outbox."
+                "keep it listed, and let the server run, which seals them anew within ten minutes."
             )
-        idle, _ = self.auth.config.tokens.ends(0)
+        config = self.auth.config
+        by_hand = len(sources(config)) > 1
+        way = "take it out of that list" if by_hand else "run `picoauth secret forget`"
         return (
-            "`secret` lists an older root secret that no signing key is sealed with: where no "
-            "other line tells to keep it, remove it once the new one is in use for "
-            f"{short(idle)}, after which no refresh token needs it.{await self.names()}"
+            "`secret` lists an older root secret that no signing key and no message is sealed "
+            f"with: where no other line tells to keep it, {way} once the new one is in use for "
+            f"{short(longest(config))}, after which no session needs it.{await self.names()}"
         )
 
     async def names(self) -> str:

@@ -43,10 +43,7 @@ class Report:
     findings: Sequence[Finding]
 
 
-APPEND = (
-    "let it add to X-Forwarded-For (nginx: "
-    "`proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`)."
-)
+SET = "let it set X-Forwarded-For itself (nginx: `proxy_set_header X-Forwarded-For $remote_addr;`)."
 UNKNOWN = (
     "The server does not know who calls, since it believes nobody at the unix socket: "
     'if only your proxy can connect to that, put "unix" into `trusted_proxies`.'
@@ -55,9 +52,7 @@ TAKEN = (
     "The server takes your proxy for the one who calls: "
     'put "{peer}" into `trusted_proxies`, if that is the proxy\'s address.'
 )
-BELIEVED = (
-    f"Your proxy passes on what clients write, so that anybody can claim any address: {APPEND}"
-)
+BELIEVED = f"Your proxy passes on what clients write, so that anybody can claim any address: {SET}"
 OURS = (
     "This machine is in `trusted_proxies` itself, so that the server believed an address that the "
     "doctor made up: whether it believes strangers, too, shows only from elsewhere."
@@ -123,7 +118,7 @@ class Probe:
         if not (self.proxies.unix if peer is None else self.proxies.trusted(peer)):
             return UNKNOWN if peer is None else TAKEN.format(peer=peer)
         if claimed is None:
-            return f"Your proxy does not tell the server who calls: {APPEND}"
+            return f"Your proxy does not tell the server who calls: {SET}"
         if honest.address is None:
             return (
                 f"The X-Forwarded-For of your proxy is {claimed!r}, which ends in no plain address: "
@@ -149,7 +144,10 @@ def broken(error: OSError | HTTPException) -> str:
         case socket.gaierror():
             return "has no address here: make its DNS record, or mend `public_url`."
         case ConnectionRefusedError():
-            return "refuses the connection: start the proxy, and let it listen there."
+            return (
+                "refuses the connection: start the server, or the proxy before it, and let it "
+                "listen there."
+            )
         case ssl.SSLCertVerificationError():
             return (
                 f"has a certificate that this machine does not trust ({error.verify_message}): "

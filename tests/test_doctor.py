@@ -41,6 +41,7 @@ from tests.factors import PLUGINS
 from tests.proxying import running
 
 NOBODY = 65534
+PROXY = 54321
 DAY = 86400
 SPEEDY = [offer(name, kind) for name, kind in PLUGINS.items()]
 QUIET = """
@@ -767,6 +768,40 @@ async def test_socket_in_a_folder_that_cannot_be_written(home: Home, open_folder
     ) == str(refused.value)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+async def test_socket_for_the_proxy_alone(open_folder: Path) -> None:
+    """As docs/run-it.md has it: systemd's, which the server's own user may not connect to."""
+    home, path = Home(open_folder), open_folder / "run" / "p"
+    home.write(f'{TRUSTED}bind = ["unix:{path}"]\n')
+    await home.start()
+    for file in (home.folder, *home.folder.iterdir()):
+        os.chown(file, NOBODY, -1)
+    path.parent.mkdir(mode=0o755)
+    with stranger(socket.AF_UNIX, str(path)):
+        os.chown(path, 0, PROXY)
+        path.chmod(0o660)
+        assert {} == await problems_of_nobody(home)
+        path.chmod(0o666)
+        assert {"listeners", "socket-mode"} == (await problems_of_nobody(home)).keys()
+        os.chown(path, PROXY, PROXY)  # of somebody, who may have served it once
+        path.chmod(0o660)
+        assert {
+            "listeners": danger(
+                f"bind: unix:{path} is not permitted to this user: choose another, or give the "
+                "permission."
+            )
+        } == await problems_of_nobody(home)
+
+
+async def problems_of_nobody(home: Home) -> Mapping[str, Said]:
+    """As a user of whom nothing is but the files of the server."""
+    os.seteuid(NOBODY)
+    try:
+        return await home.problems()
+    finally:
+        os.seteuid(0)
+
+
 async def test_ports_that_cannot_be(home: Home) -> None:
     """Each way in which the server could not listen on a port."""
     assert (
@@ -909,6 +944,12 @@ async def test_signing_key_that_is_old(home: Home) -> None:
     assert {} == await home.problems()
 
 
+HANGS_NOT = (
+    "`secret` lists an older root secret that no signing key and no message is sealed with: where "
+    "no other line tells to keep it,"
+)
+
+
 async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     """An older secret stays while something hangs on it, and is named when it may go."""
     new = tmp_path / "new.secret"
@@ -919,7 +960,7 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     assert {
         "secrets": advice(
             "`secret` lists an older root secret that signing keys are sealed with (1): "
-            "keep it listed until `picoauth keys rotate` has replaced them.",
+            "keep it listed, and let the server run, which seals them anew within ten minutes.",
         ),
         "older-secrets": advice(
             "On older root secrets hang signing keys (1): keep them in `secret` until nothing does."
@@ -937,7 +978,7 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     assert {
         "secrets": advice(
             "`secret` lists an older root secret that messages are sealed with (1): "
-            "keep it listed until they have left the outbox.",
+            "keep it listed, and let the server run, which seals them anew within ten minutes.",
         ),
         "older-secrets": advice(
             "On older root secrets hang messages (1): keep them in `secret` until nothing does."
@@ -946,9 +987,8 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     home.execute("update outbox set sealed = null")
     assert {
         "secrets": advice(
-            "`secret` lists an older root secret that no signing key is sealed with: where no "
-            "other line tells to keep it, remove it once the new one is in use for 1h, after which "
-            "no refresh token needs it.",
+            f"{HANGS_NOT} take it out of that list once the new one is in use for 1d, after which "
+            "no session needs it.",
         ),
         "older-secrets": advice(
             "Nothing hangs on an older root secret: `picoauth secret forget` drops it when it may."
@@ -958,9 +998,38 @@ async def test_older_secrets(home: Home, tmp_path: Path) -> None:
     _, sentence = (await home.problems())["secrets"]
     assert sentence is not None
     assert sentence.endswith(
-        " no refresh token needs it. But names that were retired (2) may then be given to others, "
+        " no session needs it. But names that were retired (2) may then be given to others, "
         "if only it knows them."
     )
+
+
+async def test_older_secret_in_the_file(home: Home) -> None:
+    """A command drops it, which waits as long as the longest session: one that is remembered."""
+    old = home.secret.read_text(encoding="utf-8").strip()
+    new = "YSBuZXcgcm9vdCBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaA"
+    home.secret.write_text(f"{new}\nold {int(time.time())} {old}\n", encoding="utf-8")
+    home.execute("delete from signing_keys")
+    home.write(tables=QUIET.replace('remember = "24h"', 'remember = "90d"'))
+    await home.start()
+    assert (
+        advice(
+            f"{HANGS_NOT} run `picoauth secret forget` once the new one is in use for 90d, after "
+            "which no session needs it.",
+        )
+        == (await home.problems())["secrets"]
+    )
+    with pytest.raises(ConfigError, match=r"^Sessions from before .* may hang on the old secrets"):
+        await forgettable(home)
+
+
+async def forgettable(home: Home) -> None:
+    """What `picoauth secret forget` looks at. Raises ConfigError."""
+    from picoauth.secret_cli import check
+    from picoauth.secretfile import parse as held
+
+    auth = Auth(home.config, found=home.found)
+    async with auth.started():
+        await check(auth, held(home.secret.read_bytes(), "here"), yes=False)
 
 
 async def test_factors_that_are_switched_off(home: Home) -> None:

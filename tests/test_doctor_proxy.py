@@ -159,12 +159,12 @@ def test_no_proxy(way: Way) -> None:
 
 
 FORGING = (
-    "Your proxy passes on what clients write, so that anybody can claim any address: let it add to "
-    "X-Forwarded-For (nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`)."
+    "Your proxy passes on what clients write, so that anybody can claim any address: let it set "
+    "X-Forwarded-For itself (nginx: `proxy_set_header X-Forwarded-For $remote_addr;`)."
 )
 SILENT = (
-    "Your proxy does not tell the server who calls: let it add to X-Forwarded-For "
-    "(nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;`)."
+    "Your proxy does not tell the server who calls: let it set X-Forwarded-For itself "
+    "(nginx: `proxy_set_header X-Forwarded-For $remote_addr;`)."
 )
 
 
@@ -366,7 +366,8 @@ def test_nobody_answers(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
             f"{url} does not answer within 0.1 s: see whether its port is open."
         ) == way.unreached(url)
     assert (
-        f"{url} refuses the connection: start the proxy, and let it listen there."
+        f"{url} refuses the connection: start the server, or the proxy before it, and let it "
+        "listen there."
     ) == way.unreached(url)
     monkeypatch.undo()
     url = "https://nowhere.invalid"
@@ -398,7 +399,7 @@ def test_text_of_nobody(way: Way) -> None:
     way.serve()
     assert (
         f"danger   reach, the weakest link\n  {way.url} refuses the connection: "
-        "start the proxy, and let it listen there.\n"
+        "start the server, or the proxy before it, and let it listen there.\n"
     ) == way.doctor().stdout
 
 
