@@ -8,19 +8,25 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from picoauth import NoSettings, Plugin, hookimpl, testing
+from picoauth.cli import cli
+from picoauth.discovery import imported, installed
 from picoauth.overrides import specs
 from picoauth.testing import Clock, contracts, serving
 from picoauth.testing.authenticator import Authenticator
 from picoauth_totp.testing import App
 from tests.pages import DOCS, PAGES, ROOT, Block, Exchange, blocks, check_settings, laid_out, same
 from tests.portable import SIGNATURE
+from tests.test_guards import commands
 from tests.wire import short_folder
 
 ALL = [block for page in PAGES for block in blocks(page)]
@@ -157,6 +163,49 @@ async def test_plugin_of_the_hooks_page(tmp_path: Path) -> None:
         answer = await server.get("/hello", token=tokens["access_token"])
         assert {"hello": "ann"} == answer.json()
         assert 401 == (await server.get("/hello")).status_code
+
+
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+OURS = {path.parent.name.removeprefix("picoauth-") for path in ROOT.glob("plugins/*/README.md")}
+KINDS = {each.origin.name: imported(each) for each in installed() if each.origin.name in OURS}
+
+
+def test_every_command_is_in_the_table() -> None:
+    """Those of the kernel, and those of each plugin of ours below its name."""
+    names = [*commands(cli)]
+    for plugin, kind in KINDS.items():
+        group = click.Group(plugin, {each.name or "": each for each in declared(kind)})
+        names += commands(group, f"{plugin} ")
+    assert {"password set", "admin keys create"} <= {*names}
+    assert [] == [name for name in names if f"`picoauth {name}`" not in CONFIGURATION]
+
+
+def declared(kind: type[Plugin[Any]]) -> Sequence[click.Command]:
+    """The commands of a plugin that was never started."""
+    made = kind.__new__(kind)
+    vars(made)["auth"] = None
+    return made.commands()
+
+
+@pytest.mark.parametrize("plugin", KINDS)
+def test_settings_of_a_plugin_are_in_its_table(plugin: str) -> None:
+    """Each stands below the head with the plugin's name."""
+    _, _, rest = CONFIGURATION.partition(f"\n## `[{plugin}]`\n")
+    table = rest.partition("\n## ")[0]
+    names = [field.name for field in fields(KINDS[plugin].settings_type()) if field.metadata]
+    assert [] == [name for name in names if f"`{name}`" not in table]
+
+
+def test_every_check_is_on_the_page_of_the_doctor() -> None:
+    """Those of plugins, too, which are made with their names in the source."""
+    page = (DOCS / "doctor.md").read_text(encoding="utf-8")
+    names = []
+    for path in ROOT.glob("plugins/*/picoauth_*/*.py"):
+        plugin = path.parent.name.removeprefix("picoauth_").replace("_", "-")
+        found = re.findall(r'\bCheck\(\s*(?:f?"([^"]+)"|self\.name)', path.read_text())
+        names += [(name or plugin).replace("{self.name}", plugin) for name in found]
+    assert {"audit", "smtp", "smtp-tls", "mail-mq broker"} <= {*names}
+    assert [] == [name for name in names if f"\n| `{name}` | " not in page]
 
 
 async def test_line_of_the_events_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
