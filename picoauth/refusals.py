@@ -53,7 +53,9 @@ def problem(
 
 def unserved(host: bytes | None) -> str | None:
     """What has to be known by who meant a host to be served."""
-    return host and f"The setting `allowed_hosts` does not have {host.decode('latin-1')[:253]!r}."
+    if host is None:
+        return None
+    return f"The setting `allowed_hosts` does not have {host.decode('latin-1')[:253]!r}."
 
 
 def as_problem(refusal: AuthError, request_id: str | None) -> tuple[dict[str, Any], str]:
