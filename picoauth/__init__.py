@@ -6,6 +6,7 @@ from picoauth.app import Application, create_app
 from picoauth.auth import Auth
 from picoauth.callers import Caller
 from picoauth.checks import Check
+from picoauth.completion import USER
 from picoauth.config import load, parse
 from picoauth.database import Database, Row, Statement, values_of
 from picoauth.devices import device
@@ -77,7 +78,7 @@ from picoauth.routes import (
     Request,
     Route,
 )
-from picoauth.running import run_started, user_of
+from picoauth.running import run_started, started, user_of
 from picoauth.saying import said
 from picoauth.secrets import Keyed, Place, strong
 from picoauth.sessions import Session, SessionStore
@@ -95,6 +96,7 @@ __all__ = [
     "ANYTHING",
     "FORM",
     "RESERVED_CLAIMS",
+    "USER",
     "Access",
     "AccessRefused",
     "Addition",
@@ -205,6 +207,7 @@ __all__ = [
     "said",
     "shown",
     "spelling",
+    "started",
     "strong",
     "tables",
     "text_of",

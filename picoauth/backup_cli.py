@@ -10,6 +10,7 @@ import click
 from picoauth.auth import Auth
 from picoauth.backups import backup as back_up
 from picoauth.backups import restore as put_back
+from picoauth.errors import ConfigError
 from picoauth.running import auth_of, configuration
 
 FILE = click.Path(path_type=Path)
@@ -40,8 +41,17 @@ def restore(ctx: click.Context, file: Path, yes: bool) -> None:  # noqa: FBT001 
     """
     config = configuration(ctx)
     if not yes:
+        check(file)
         click.confirm(f"Put {file} in the place of {config.database}?", abort=True)
     before = asyncio.run(put_back(config, file, Auth))
     click.echo(f"Restored {file}. Everybody has to log in again.")
     if before:
         click.echo(f"The database from before is {before}: delete it when all is well.")
+
+
+def check(file: Path) -> None:
+    """Before anybody is asked about it. Raises ConfigError."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error

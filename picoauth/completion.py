@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 
 import click
@@ -38,7 +37,7 @@ def completion(ctx: click.Context, shell: str) -> None:
     click.echo(ShellComplete.source(made))  # not what asks an installed bash for its version
 
 
-def names(ctx: click.Context, _: click.Parameter, incomplete: str) -> Sequence[CompletionItem]:
+def names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """User names that begin so, read from the file itself: nothing is made for a key that is hit."""
     try:
         config = configuration(ctx)
@@ -51,5 +50,17 @@ def names(ctx: click.Context, _: click.Parameter, incomplete: str) -> Sequence[C
     return [CompletionItem(name) for (name,) in found]
 
 
-user = click.argument("user", shell_complete=names)
-"""Of a command about one user."""
+class UserText(click.types.StringParamType):
+    """What `user_of` finds a user by; a shell completes it, if that is a user name."""
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's way
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        return names(ctx, incomplete)
+
+
+USER = UserText()
+"""The type of arguments and options that name a user."""

@@ -10,9 +10,10 @@ import click
 from picoauth import shown
 from picoauth.auth import Auth
 from picoauth.callers import Caller
+from picoauth.completion import USER
 from picoauth.drafts import Enrolment
 from picoauth.errors import ConfigError
-from picoauth.running import run, user_of
+from picoauth.running import auth_of, run, started, user_of
 from picoauth.tables import as_json, show
 from picoauth.users import User
 
@@ -25,7 +26,7 @@ def factors() -> None:
 
 
 @factors.command("list")
-@click.argument("user")
+@click.argument("user", type=USER)
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
@@ -40,7 +41,7 @@ def list_(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
 
 
 @factors.command(context_settings={"ignore_unknown_options": True})
-@click.argument("user")
+@click.argument("user", type=USER)
 @click.argument("factor")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
@@ -50,16 +51,13 @@ def remove(ctx: click.Context, user: str, factor: str, yes: bool) -> None:  # no
     FACTOR is its name, such as totp, or the id of one of several. Be sure first who asks for it:
     without a second factor, a password is enough.
     """
-    if not yes:
-        click.confirm(f"Remove {factor} of {user}?", abort=True)
-
-    async def work(auth: Auth) -> Enrolment:
-        owner = await user_of(auth, user)
-        gone = await one_of(auth, owner, user, factor)
-        await auth.credentials.withdraw_factor(owner.id, gone.id, Caller.local())
-        return gone
-
-    gone = run(ctx, work)
+    auth = auth_of(ctx)
+    with started(auth) as runner:
+        owner = runner.run(user_of(auth, user))
+        gone = runner.run(one_of(auth, owner, user, factor))
+        if not yes:
+            click.confirm(f"Remove {factor} of {user}?", abort=True)
+        runner.run(auth.credentials.withdraw_factor(owner.id, gone.id, Caller.local()))
     click.echo(f"{user} has no longer {gone.factor} {gone.label or gone.id}, and is logged out.")
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-from collections.abc import Awaitable, Callable
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +23,7 @@ from picoauth.users import User
 
 T = TypeVar("T")
 
+NAME = "picoauth"
 VARIABLE = "PICOAUTH_CONFIG"
 """The environment variable that names the settings file."""
 
@@ -34,7 +38,18 @@ def command(ctx: click.Context, *words: str) -> str:
     """A command to paste: it names the settings file where that is not the usual one."""
     path = settings_path(ctx)
     option = [] if path == FILE else ["--config", str(path)]
-    return shlex.join(["picoauth", *option, *words])
+    return shlex.join([program(), *option, *words])
+
+
+def program() -> str:
+    """This program as it was typed; its name alone where a shell finds the same by that.
+
+    Another program that runs commands, such as a test, stands for the installed one.
+    """
+    typed = Path(sys.argv[0])
+    found = shutil.which(NAME)
+    same = found is not None and Path(found).resolve() == typed.resolve()
+    return NAME if same or typed.name != NAME else sys.argv[0]
 
 
 def configuration(ctx: click.Context) -> Config:
@@ -85,10 +100,26 @@ def run_started(auth: Auth, work: Callable[[], Awaitable[T]]) -> T:
     """
 
     async def whole() -> T:
-        async with auth.started():
-            return await work()
+        return await work()
 
-    return asyncio.run(whole())
+    with started(auth) as runner:
+        return runner.run(whole())
+
+
+@contextmanager
+def started(auth: Auth) -> Iterator[asyncio.Runner]:
+    """While this `Auth` is started, run one thing and another, and ask in between.
+
+    Within a run a question would outlast Ctrl-C, which only cancels what waits there.
+    Raises ConfigError.
+    """
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        runner.run(stack.enter_async_context(auth.started()))
+        try:
+            yield runner
+        finally:
+            runner.run(stack.aclose())
 
 
 async def user_of(auth: Auth, text: str) -> User:

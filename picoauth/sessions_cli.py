@@ -9,8 +9,8 @@ import click
 
 from picoauth.auth import Auth
 from picoauth.callers import Caller
-from picoauth.completion import user
-from picoauth.errors import ConfigError
+from picoauth.completion import USER
+from picoauth.errors import AuthError, ConfigError
 from picoauth.running import run, user_of
 from picoauth.shown import sessions as sessions_shown
 from picoauth.tables import as_json, show
@@ -24,7 +24,7 @@ def sessions() -> None:
 
 
 @sessions.command("list")
-@user
+@click.argument("user", type=USER)
 @as_json
 @click.pass_context
 def list_(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
@@ -40,7 +40,7 @@ def list_(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
 
 
 @sessions.command()
-@user
+@click.argument("user", type=USER)
 @click.argument("session", required=False)
 @click.option("--all", "every", is_flag=True, help="All sessions of the user.")
 @click.pass_context
@@ -53,8 +53,13 @@ def end(ctx: click.Context, user: str, session: str | None, every: bool) -> None
         user_id = (await user_of(auth, user)).id
         if session is None:
             await auth.accounts.logout_from_all(user_id, Caller.local())
-        else:
+            return
+        try:
             await auth.accounts.logout(user_id, session, Caller.local())
+        except AuthError as error:
+            raise ConfigError(
+                f"{user} has no session {session}: `picoauth sessions list {user}` shows all."
+            ) from error
 
     run(ctx, work)
     click.echo(f"{user} is logged out{' of that session' if session else ''}.")

@@ -39,13 +39,37 @@ INTERRUPTED = 130
     show_default=True,
     help="How many of them have it.",
 )
-@click.option("--users", type=click.IntRange(1, 100_000), default=60, show_default=True)
-@click.option("--loop", type=click.Choice(["open", "closed"]), default="open", show_default=True)
+@click.option(
+    "--users",
+    type=click.IntRange(1, 100_000),
+    default=60,
+    show_default=True,
+    help="How many there are.",
+)
+@click.option(
+    "--loop",
+    type=click.Choice(["open", "closed"]),
+    default="open",
+    show_default=True,
+    help="Operations come by the clock, or each client waits for its answer.",
+)
 @click.option(
     "--start", type=click.FloatRange(min=0.1), help="Operations a second (20), or clients (1)."
 )
-@click.option("--factor", type=click.FloatRange(min=1.05, max=10), default=1.5, show_default=True)
-@click.option("--steps", type=click.IntRange(1, 50), default=10, show_default=True)
+@click.option(
+    "--factor",
+    type=click.FloatRange(min=1.05, max=10),
+    default=1.5,
+    show_default=True,
+    help="Each step is so many times the one before.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 50),
+    default=10,
+    show_default=True,
+    help="How many steps up, at most.",
+)
 @click.option("--duration", type=SPAN, default=5.0, show_default=True, help="Seconds of a step.")
 @click.option("--warm-up", type=SPAN, default=2.0, show_default=True, help="Seconds before it.")
 @click.option(
@@ -56,14 +80,26 @@ INTERRUPTED = 130
     show_default=True,
     help="Seconds: more is too much.",
 )
-@click.option("--flood", type=click.IntRange(1, 1000), default=32, show_default=True)
+@click.option(
+    "--flood",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Clients that log in without pause, while tokens are checked.",
+)
 @click.option(
     "--target", type=SPAN, default=0.25, show_default=True, help="Seconds of one password hash."
 )
 @click.option("--slow", default="", help="Seconds more: commits=0.02,store=0.005,mail=0.2.")
 @click.option("--least", default="", help="Bounds: logins_per_second=20, for instance.")
 @click.option("--most", default="", help="Bounds: login_p99_ms=500, for instance.")
-@click.option("--seed", type=int, default=20260101, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    default=20260101,
+    show_default=True,
+    help="Of the choices that are made by chance.",
+)
 @click.option("--url", help="A server that runs already, and says that it may be loaded.")
 @click.option(
     "--json", "json_file", type=FILE, help="Write it for programs, to - for standard output."

@@ -18,6 +18,8 @@ import click
 
 from picoauth.auth import Auth
 from picoauth.callers import Caller
+from picoauth.completion import USER
+from picoauth.config import sentence
 from picoauth.errors import ConfigError, Denied
 from picoauth.exporting import exported
 from picoauth.failures import Failure, Misuse
@@ -42,6 +44,7 @@ STEP = 256 * 1024
 @click.option("--check", is_flag=True, help="Write nothing: say what would become of each line.")
 @click.option(
     "--sample",
+    type=USER,
     metavar="USER",
     help="First ask for this user's password, and see that it fits what the file has.",
 )
@@ -208,7 +211,7 @@ def tell(report: Report, *, sound: bool, check: bool, as_json: bool) -> None:
     elif sound:
         would = "would be made" if check else "made"
         click.echo(f"{users(report.made)} {would}, {report.there} there already.")
-    problems = [f"line {one.line}: {one.problem}." for one in report.refused]
+    problems = [sentence(f"line {one.line}", one.problem) for one in report.refused]
     if report.refusals > len(problems):
         problems.append(f"and {report.refusals - len(problems)} lines more.")
     if not sound:

@@ -11,12 +11,12 @@ import click
 
 from picoauth.auth import Auth
 from picoauth.callers import Caller
-from picoauth.completion import user
+from picoauth.completion import USER
 from picoauth.directory_cli import list_
 from picoauth.errors import ConfigError, Unavailable
 from picoauth.factors_cli import factors
 from picoauth.identifiers import identifier
-from picoauth.running import command, run, user_of
+from picoauth.running import auth_of, command, run, started, user_of
 from picoauth.sessions import logins
 from picoauth.tables import as_json, printable
 from picoauth.transfer_cli import export, import_
@@ -47,7 +47,7 @@ def create(
 ) -> None:
     """Make a user.
 
-    Who cannot log in before there is a factor, such as a password.
+    Nobody can log in as this user before there is a factor, such as a password.
     """
 
     async def work(auth: Auth) -> tuple[str, bool]:
@@ -68,7 +68,7 @@ def create(
 
 
 @users.command()
-@user
+@click.argument("user", type=USER)
 @as_json
 @click.pass_context
 def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
@@ -93,7 +93,7 @@ def show(ctx: click.Context, user: str, as_json: bool) -> None:  # noqa: FBT001
 
 
 @users.command("set")
-@user
+@click.argument("user", type=USER)
 @click.option("--username", help="Another user name: nobody else gets the old one.")
 @click.option("--name", help="Name to show.")
 @click.option("--locale", help="Language tag (RFC 5646).")
@@ -117,7 +117,7 @@ def set_(ctx: click.Context, /, user: str, email: str | None, **names: str | Non
 
 
 @users.command()
-@user
+@click.argument("user", type=USER)
 @click.pass_context
 def disable(ctx: click.Context, user: str) -> None:
     """Keep a user out: every session ends at once."""
@@ -130,7 +130,7 @@ def disable(ctx: click.Context, user: str) -> None:
 
 
 @users.command()
-@user
+@click.argument("user", type=USER)
 @click.pass_context
 def enable(ctx: click.Context, user: str) -> None:
     """Let a disabled user in again."""
@@ -143,7 +143,7 @@ def enable(ctx: click.Context, user: str) -> None:
 
 
 @users.command()
-@user
+@click.argument("user", type=USER)
 @click.pass_context
 def restore(ctx: click.Context, user: str) -> None:
     """Take back that a user closed the account, which would be deleted later."""
@@ -156,7 +156,7 @@ def restore(ctx: click.Context, user: str) -> None:
 
 
 @users.command()
-@user
+@click.argument("user", type=USER)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def delete(ctx: click.Context, user: str, yes: bool) -> None:  # noqa: FBT001
@@ -164,13 +164,12 @@ def delete(ctx: click.Context, user: str, yes: bool) -> None:  # noqa: FBT001
 
     Nobody gets the user name again.
     """
-    if not yes:
-        click.confirm(f"Delete {user} for good, with everything known?", abort=True)
-
-    async def work(auth: Auth) -> None:
-        await auth.accounts.delete((await user_of(auth, user)).id, Caller.local())
-
-    run(ctx, work)
+    auth = auth_of(ctx)
+    with started(auth) as runner:
+        found = runner.run(user_of(auth, user))
+        if not yes:
+            click.confirm(f"Delete {user} for good, with everything known?", abort=True)
+        runner.run(auth.accounts.delete(found.id, Caller.local()))
     click.echo(f"{user} is deleted.")
 
 

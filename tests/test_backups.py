@@ -485,6 +485,10 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     kept = runner.invoke(cli, ["restore", "copy.db"], input="n\n")
     assert 1 == kept.exit_code
+    for more in ([], ["--yes"]):  # nobody is asked about what is not there
+        absent = runner.invoke(cli, ["restore", "none.db", *more])
+        said = "picoauth: none.db cannot be read: No such file or directory.\n"
+        assert (2, said) == (absent.exit_code, absent.output)
     done = runner.invoke(cli, ["restore", "copy.db", "--yes"])
     first, second = done.output.splitlines()
     assert "Restored copy.db. Everybody has to log in again." == first

@@ -16,11 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from picoauth import Auth, Caller, Statement, Unavailable, load, parse
+from picoauth import USER, Auth, Caller, Statement, Unavailable, load, parse
 from picoauth.banner import banner
 from picoauth.cli import cli, main
 from picoauth.failures import joined
@@ -144,6 +145,14 @@ def test_version() -> None:
 def test_no_command(arguments: Sequence[str]) -> None:
     """Without a command: the help."""
     assert commands(refused(*arguments))
+
+
+def test_options_say_what_they_do() -> None:
+    """The help has a text for each."""
+    stress = cli.get_command(click.Context(cli), "stress")
+    assert stress is not None
+    options = [one for one in stress.params if isinstance(one, click.Option)]
+    assert [] == [one.name for one in options if not one.help]
 
 
 @pytest.mark.parametrize(
@@ -314,6 +323,31 @@ def test_init_of_another_file(folder: Path) -> None:
         "Start the server: picoauth --config 'my own.toml' serve\n"
     ) == done("--config", "my own.toml", "init")
     assert (folder / "my own.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "said"),
+    [
+        ("one/picoauth", "", "one/picoauth"),  # by its path, where no shell would find it
+        ("one/picoauth", "two", "one/picoauth"),  # nor take this one
+        ("one/picoauth", "two:one", "one/picoauth"),
+        ("one/picoauth", "one:two", "picoauth"),
+        ("one/picoauth", "linked", "picoauth"),
+        ("one/pytest", "one", "picoauth"),  # another program that runs the command
+    ],
+)
+def test_hint_begins_as_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, typed: str, found: str, said: str
+) -> None:
+    """What comes next runs the same program."""
+    for name in ("one", "two", "linked"):
+        (folder / name).mkdir()
+    for name in ("one", "two"):
+        (folder / name / "picoauth").touch(0o700)
+    (folder / "linked" / "picoauth").symlink_to(folder / "one" / "picoauth")
+    monkeypatch.setenv("PATH", found)
+    monkeypatch.setattr("sys.argv", [typed])
+    assert f"Start the server: {said} serve" == done("init").splitlines()[-1]
 
 
 def test_init_where_nothing_can_be_written() -> None:
@@ -569,6 +603,7 @@ def test_factors_of_a_user() -> None:
     sentence = (
         "picoauth: ann has 0 factors 'totp': `picoauth users factors list ann` shows the ids.\n"
     )
+    assert sentence == refused("users", "factors", "remove", "ann", "totp")
     assert sentence == refused("users", "factors", "remove", "ann", "totp", "--yes")
     assert (f"ann has no longer password {password['id']}, and is logged out.\n") == done(
         "users", "factors", "remove", "ann", password["id"], "--yes"
@@ -600,11 +635,12 @@ def test_restore(settings: Path) -> None:
 
 @pytest.mark.usefixtures("settings")
 def test_no_such_user() -> None:
-    """Whoever is not there is told, whatever is to be done."""
+    """Whoever is not there is told, whatever is to be done, and nothing is asked first."""
     sentence = "picoauth: There is no user 'bob': `picoauth users list` shows all.\n"
-    shown = (["show"], ["disable"], ["enable"], ["restore"], ["delete", "--yes"])
+    shown = (["show"], ["disable"], ["enable"], ["restore"], ["delete"], ["delete", "--yes"])
     for verb in (*shown, ["factors", "list"]):
         assert sentence == refused("users", *verb, "bob")
+    assert sentence == refused("users", "factors", "remove", "bob", "totp")
     assert sentence == refused("users", "factors", "remove", "--yes", "bob", "totp")
 
 
@@ -612,7 +648,10 @@ def test_no_such_user() -> None:
 @pytest.mark.parametrize("name", ["", "a b@c", "a/b"])
 def test_no_user_name(name: str) -> None:
     """What cannot be a user name is refused."""
-    assert "picoauth: This cannot be a user name.\n" == refused("users", "create", name, code=1)
+    said = "it has at most 64 characters, and no blanks or @ / \\ ? # %."
+    assert f"picoauth: This cannot be a user name: {said}\n" == refused(
+        "users", "create", name, code=1
+    )
 
 
 def test_show_all_that_a_user_has(settings: Path) -> None:
@@ -1100,6 +1139,9 @@ def test_users_import_refuses() -> None:
         "picoauth: Nothing was imported: mend the file, and do it again.\n"
     )
     assert said == refused("users", "import", "users.jsonl")
+    Path("users.jsonl").write_text('{"username": "ann", "mail": "ann@example.com"}\n')
+    said = 'picoauth: line 1: "mail" is unknown, did you mean "email"?\n'
+    assert refused("users", "import", "users.jsonl").startswith(said)
     assert [] == lines("users", "list", "--json")
     done("users", "create", "bob")
     Path("users.jsonl").write_text(GOOD_FILE)
@@ -1234,7 +1276,10 @@ def test_sessions(settings: Path) -> None:
     assert 3 == len(found)
     assert found[0]["id"] in done("sessions", "list", "ann")
     assert "ann is logged out of that session.\n" == done("sessions", "end", "ann", found[0]["id"])
-    refused("sessions", "end", "ann", found[0]["id"], code=1)
+    gone = (
+        f"picoauth: ann has no session {found[0]['id']}: `picoauth sessions list ann` shows all.\n"
+    )
+    assert gone == refused("sessions", "end", "ann", found[0]["id"])
     assert 2 == len(lines("sessions", "list", "ann", "--json"))
     for wrong in ((), (found[1]["id"], "--all")):
         said = "picoauth: Name a session, or all of them by --all.\n"
@@ -1288,6 +1333,35 @@ def test_completing() -> None:
     assert ["set"] == completed("password", "s")
     assert ["Ann", "anna"] == completed("users", "show", "a")
     assert ["bob"] == completed("sessions", "list", "B")
+    for words in (
+        ("users", "factors", "list"),
+        ("users", "import", "users.jsonl", "--sample"),
+        ("password", "set"),
+    ):
+        assert ["bob"] == completed(*words, "b")
+
+
+def parameters(command: click.Command, ctx: click.Context) -> Iterator[click.Parameter]:
+    """Of a command, and of those below it."""
+    yield from command.params
+    for name in command.list_commands(ctx) if isinstance(command, click.Group) else ():
+        below = command.get_command(ctx, name)
+        assert below is not None
+        yield from parameters(below, click.Context(below, ctx, name))
+
+
+def test_users_are_completed_everywhere(settings: Path) -> None:
+    """Whatever takes a user completes its name, in commands of plugins, too."""
+    settings.write_text(
+        'plugins = ["password", "admin", "audit", "permissions", "privateauth"]\n'
+        'public_url = "https://auth.example.org"\n'
+        '[privateauth]\nconsent_url = "https://auth.example.org/consent"\n',
+        encoding="utf-8",
+    )
+    with click.Context(cli) as ctx:
+        users = [one for one in parameters(cli, ctx) if one.name in ("user", "sample")]
+        assert {USER} == {one.type for one in users}
+        assert len(users) > 20
 
 
 def test_completing_what_is_broken(settings: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from picoauth import Caller, ConfigError, run_started, tables, user_of
+from picoauth import USER, Caller, ConfigError, run_started, tables, user_of
 from picoauth_admin.custody import reset, resets_of
 from picoauth_admin.guard import ADMIN, Permissions, permissions_of
 from picoauth_admin.keys import Scope
@@ -97,7 +97,7 @@ def administrators(work: Work) -> Sequence[click.Command]:
         tables.show(ADMINISTRATORS, work.run(work.administrators), as_json=as_json)
 
     @click.command()
-    @click.argument("user")
+    @click.argument("user", type=USER)
     def add(user: str) -> None:
         """Make a user an administrator."""
         second = work.run(lambda: work.add(user))
@@ -106,7 +106,7 @@ def administrators(work: Work) -> Sequence[click.Command]:
             click.echo(f"{user} needs a second factor before that is of any use.", err=True)
 
     @click.command()
-    @click.argument("user")
+    @click.argument("user", type=USER)
     def remove(user: str) -> None:
         """Make an administrator a user like any other. The last one stays."""
         work.run(lambda: work.remove(user))
@@ -162,7 +162,7 @@ def keys(work: Work) -> click.Group:
 
 def invite(work: Work) -> click.Command:
     @click.command()
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.option("--link", is_flag=True, help="Print the link instead of mailing it.")
     def invite(user: str, link: bool) -> None:  # noqa: FBT001
         """Let a user in once, to set a password or enrol a passkey.
@@ -181,7 +181,7 @@ def invite(work: Work) -> click.Command:
 
 def resetting(work: Work) -> click.Command:
     @click.command("reset")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     def reset(user: str) -> None:
         """Send a user a link for a new password."""
         address = work.run(lambda: work.reset(user))

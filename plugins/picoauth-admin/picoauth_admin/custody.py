@@ -19,7 +19,14 @@ from picoauth import (
     replies,
     shown,
 )
-from picoauth_admin.invitations import LOCAL_ONLY, NO_ADDRESS, REFUSALS, Invitation, Invitations
+from picoauth_admin.invitations import (
+    LOCAL_ONLY,
+    NOT_VERIFIED,
+    REFUSALS,
+    USER_DISABLED,
+    Invitation,
+    Invitations,
+)
 from picoauth_admin.routes import ONE, Routes
 from picoauth_admin.shapes import Invited, Inviting, Sent
 
@@ -29,7 +36,7 @@ class Resets(Protocol):
     """What sends links for a new password: the plugin reset, or another one in its place."""
 
     async def start_reset(self, user: User, caller: Caller) -> Identifier | None:
-        """Send a link; answers the address, or None where there is none that is verified."""
+        """Send a link; answers the address, or None where none is verified, or the user disabled."""
 
 
 def resets_of(auth: Auth) -> Resets | None:
@@ -42,9 +49,10 @@ def resets_of(auth: Auth) -> Resets | None:
 
 async def reset(auth: Auth, resets: Resets, user_id: str, caller: Caller) -> Identifier:
     """Start one. Raises AuthError (404, 409). Nobody but the user sees or sets a password (R-5)."""
-    sent = await resets.start_reset(await auth.users.require(user_id), caller)
+    user = await auth.users.require(user_id)
+    sent = await resets.start_reset(user, caller)
     if sent is None:
-        raise AuthError(NO_ADDRESS)
+        raise AuthError(NOT_VERIFIED if user.disabled_at is None else USER_DISABLED)
     return sent
 
 
@@ -83,7 +91,12 @@ class CustodyRoutes:
             return []
         return [
             routes.one(
-                "POST", "/reset", self.reset, status=202, answer=Sent, problems=(NO_ADDRESS,)
+                "POST",
+                "/reset",
+                self.reset,
+                status=202,
+                answer=Sent,
+                problems=(NOT_VERIFIED, USER_DISABLED),
             )
         ]
 

@@ -32,6 +32,9 @@ FACTOR = "invitation"
 """The factor, and the purpose of its tickets."""
 
 NO_ADDRESS = Problem(409, "no_address", "This user has no address that a mail may go to.")
+NOT_VERIFIED = Problem(
+    409, "no_address", "This user has no verified address: give the user one first."
+)
 NO_MAILER = Problem(409, "no_mailer", "No listed plugin delivers mail.")
 USER_DISABLED = Problem(409, "user_disabled", "This user is disabled: enable it first.")
 LOCAL_ONLY = Problem(403, "local_only", "A link is shown over the socket for administration alone.")

@@ -173,12 +173,15 @@ def test_reset(everything: Desk) -> None:
     """A link for a new password, to a verified address."""
     desk = everything
     desk.done("users", "create", "ann")
-    assert "picoauth: This user has no address that a mail may go to.\n" == desk.refused(
-        "admin", "reset", "ann"
-    )
+    add_address(desk, verified=False)
+    sentence = "picoauth: This user has no verified address: give the user one first.\n"
+    assert sentence == desk.refused("admin", "reset", "ann")
     add_address(desk)
     sentence = "A link for a new password is on its way to ann@example.com.\n"
     assert sentence == desk.done("admin", "reset", "ann")
+    desk.done("users", "disable", "ann")
+    sentence = "picoauth: This user is disabled: enable it first.\n"
+    assert sentence == desk.refused("admin", "reset", "ann")
 
 
 def test_nothing_resets(desk: Desk) -> None:
@@ -188,13 +191,13 @@ def test_nothing_resets(desk: Desk) -> None:
     assert sentence == desk.refused("admin", "reset", "ann")
 
 
-def add_address(desk: Desk) -> None:
+def add_address(desk: Desk, *, verified: bool = True) -> None:
     async def add() -> None:
         auth = Auth(load(desk.settings))
         async with auth.started():
             [ann] = [await auth.users.named("ann")]
             assert ann is not None
-            address = identifier("email", "ann@example.com", verified=True)
+            address = identifier("email", "ann@example.com", verified=verified)
             await auth.identities.assign(ann.id, "email", address, Caller.local())
 
     asyncio.run(add())

@@ -129,7 +129,7 @@ async def test_no_reset(with_reset: Office) -> None:
     assert (409, "no_address") == await office.told("POST", path(ann, "/reset"))
     bob = await office.make("bob", email="bob@example.com", email_verified=True)
     await office.ask("POST", path(bob, "/disable"))
-    assert (409, "no_address") == await office.told("POST", path(bob, "/reset"))
+    assert (409, "user_disabled") == await office.told("POST", path(bob, "/reset"))
     assert NOT_FOUND == await office.told("POST", path(NOBODY, "/reset"))
     assert [] == await delivered(office.server)
     password = await office.told("POST", path(ann, "/reset"), {"password": PASSWORD})

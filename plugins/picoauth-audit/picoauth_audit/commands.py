@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from picoauth import ConfigError, Event, run_started, tables
+from picoauth import USER, ConfigError, Event, run_started, tables
 from picoauth_audit.chain import Broken
 from picoauth_audit.reading import Filter, line, moment
 from picoauth_audit.verifying import Verified
@@ -57,7 +57,7 @@ async def settled(plugin: AuditPlugin) -> None:
 
 def listing(plugin: AuditPlugin) -> click.Command:
     @click.command("list")
-    @click.option("--user", help="Of this user: a name, an id, or a pseudonym.")
+    @click.option("--user", type=USER, help="Of this user: a name, an id, or a pseudonym.")
     @click.option("--event", help="Of this event, such as LoginFailed.")
     @since
     @until

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from picoauth import run_started
+from picoauth import USER, started, user_of
 
 if TYPE_CHECKING:
     from picoauth_password.plugin import PasswordPlugin
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 def commands(plugin: PasswordPlugin) -> Sequence[click.Command]:
     @click.command("set")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.option("--password", help="Others may see it among the processes; better without.")
     def set_password(user: str, password: str | None) -> None:
         """Set a user's password; every session of the user ends.
 
         It is asked for at a terminal, and else the first line of the standard input.
         """
-        new = typed() if password is None else password
-        run_started(plugin.auth, lambda: plugin.set_password(user, new))
+        with started(plugin.auth) as runner:
+            runner.run(user_of(plugin.auth, user))  # before anybody types in vain
+            new = typed() if password is None else password
+            runner.run(plugin.set_password(user, new))
         click.echo(f"The password of {user} is set.")
 
     return [set_password]

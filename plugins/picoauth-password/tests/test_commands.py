@@ -121,8 +121,11 @@ def test_refused(password: str, said: str) -> None:
     assert (1, "", f"picoauth: {said}\n") == (result.exit_code, result.stdout, result.stderr)
 
 
-def test_nobody() -> None:
-    """Who is not there gets no password."""
+@pytest.mark.parametrize("asked", [True, False])
+def test_nobody(monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:  # noqa: FBT001
+    """Who is not there gets no password, and nobody has to type one first."""
+    if asked:
+        monkeypatch.setattr("picoauth_password.commands.typed", lambda: pytest.fail("it asks"))
     result = picoauth("password", "set", "bob", given=f"{NEW}\n")
     sentence = "picoauth: There is no user 'bob': `picoauth users list` shows all.\n"
     assert (2, "", sentence) == (result.exit_code, result.stdout, result.stderr)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from picoauth import Caller, run_started, tables, user_of
+from picoauth import USER, Caller, run_started, tables, user_of
 
 if TYPE_CHECKING:
     from picoauth_permissions.plugin import PermissionsPlugin
@@ -32,7 +32,7 @@ def commands(plugin: PermissionsPlugin) -> Sequence[click.Command]:
 
 def listing(plugin: PermissionsPlugin) -> click.Command:
     @click.command("list")
-    @click.argument("user", required=False)
+    @click.argument("user", type=USER, required=False)
     @click.option("--permission", help="Only who holds this one.")
     @tables.as_json
     def list_(user: str | None, permission: str | None, as_json: bool) -> None:  # noqa: FBT001
@@ -52,7 +52,7 @@ def listing(plugin: PermissionsPlugin) -> click.Command:
 
 def changing(plugin: PermissionsPlugin) -> Sequence[click.Command]:
     @click.command()
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.argument("permissions", nargs=-1, required=True)
     def grant(user: str, permissions: Sequence[str]) -> None:
         """Give a user permissions; `picoauth:admin` makes an administrator."""
@@ -66,7 +66,7 @@ def changing(plugin: PermissionsPlugin) -> Sequence[click.Command]:
         click.echo(f"{user} has {', '.join(permissions)}.")
 
     @click.command()
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.argument("permissions", nargs=-1, required=True)
     def revoke(user: str, permissions: Sequence[str]) -> None:
         """Take permissions from a user; what a role brings stays."""
@@ -127,7 +127,7 @@ def defining(plugin: PermissionsPlugin) -> Sequence[click.Command]:
 def assigning(plugin: PermissionsPlugin) -> Sequence[click.Command]:
     @click.command()
     @click.argument("role")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     def assign(role: str, user: str) -> None:
         """Give a user a role."""
 
@@ -141,7 +141,7 @@ def assigning(plugin: PermissionsPlugin) -> Sequence[click.Command]:
 
     @click.command()
     @click.argument("role")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     def unassign(role: str, user: str) -> None:
         """Take a role from a user."""
 

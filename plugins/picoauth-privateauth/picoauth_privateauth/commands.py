@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from picoauth import Caller, run_started, tables, user_of
+from picoauth import USER, Caller, run_started, tables, user_of
 from picoauth_privateauth.granted import COLUMNS as GRANTS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def clients(plugin: PrivateAuthPlugin) -> click.Command:
 
 def grants(plugin: PrivateAuthPlugin) -> click.Command:
     @click.command("grants")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.option("--end", metavar="ID", help="End this one.")
     @tables.as_json
     def command(user: str, end: str | None, as_json: bool) -> None:  # noqa: FBT001
@@ -61,7 +61,7 @@ def grants(plugin: PrivateAuthPlugin) -> click.Command:
 
 def profiles(plugin: PrivateAuthPlugin) -> click.Command:
     @click.command("profiles")
-    @click.argument("user")
+    @click.argument("user", type=USER)
     @click.option("--add", metavar="URL", help="Give the user this one; nobody looks at the page.")
     @click.option("--remove", metavar="URL", help="Take this one from the user.")
     @tables.as_json
