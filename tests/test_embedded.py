@@ -293,7 +293,9 @@ async def test_who_comes_while_a_group_fails(path: Path) -> None:
     await asyncio.sleep(0)
     gate.open.set()
     results = await asyncio.gather(first, late, return_exceptions=True)
-    assert ["another process holds the database (CODE_5)"] * 2 == [str(result) for result in results]
+    assert ["another process holds the database (CODE_5)"] * 2 == [
+        str(result) for result in results
+    ]
     assert results[0] is not results[1]
     assert ["begin immediate"] == gate.ran
     await database.close()
@@ -366,7 +368,9 @@ async def test_close_while_a_group_fails(path: Path) -> None:
         closing_it = asyncio.create_task(database.close())
         await asyncio.sleep(0)
         gate.open.set()
-        with pytest.raises(Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")):
+        with pytest.raises(
+            Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")
+        ):
             await writing
         await asyncio.wait_for(closing_it, DEADLINE)
     assert ["begin immediate"] == gate.ran

@@ -383,7 +383,9 @@ async def test_locked_database(database: Database, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as other:
         other.execute("begin immediate")
         assert () == await migrate(database, "toy", TOY[:1], NOW)
-        with pytest.raises(Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")):
+        with pytest.raises(
+            Unavailable, match=exactly("another process holds the database (SQLITE_BUSY)")
+        ):
             await migrate(database, "toy", TOY, NOW)
     assert (SECOND, THIRD) == await migrate(database, "toy", TOY, NOW)
 
