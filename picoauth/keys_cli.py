@@ -12,7 +12,7 @@ import click
 from picoauth.auth import Auth
 from picoauth.keymaterial import Material, brought
 from picoauth.keyring import Keyring
-from picoauth.running import run
+from picoauth.running import auth_of, run, started
 from picoauth.tables import as_json, moment, show
 
 COLUMNS = ("id", "algorithm", "state", "created_at", "signs_at", "retires_at")
@@ -93,14 +93,13 @@ def retire(ctx: click.Context, key: str, yes: bool) -> None:  # noqa: FBT001
     For one that somebody else got hold of; sessions go on, and their clients refresh.
     """
 
-    async def work(auth: Auth) -> None:
+    auth = auth_of(ctx)
+    with started(auth) as runner:
         keyring = Keyring(auth)
-        await keyring.check(key)
+        runner.run(keyring.check(key))
         if not yes:
             click.confirm(f"Refuse every access token that {key} signed?", abort=True)
-        await keyring.retire(key)
-
-    run(ctx, work)
+        runner.run(keyring.retire(key))
     click.echo(f"The key {key} is retired: servers refuse its tokens within a second.")
 
 
