@@ -92,7 +92,6 @@ def retire(ctx: click.Context, key: str, yes: bool) -> None:  # noqa: FBT001
 
     For one that somebody else got hold of; sessions go on, and their clients refresh.
     """
-
     auth = auth_of(ctx)
     with started(auth) as runner:
         keyring = Keyring(auth)
