@@ -21,6 +21,8 @@ log = logging.getLogger("picoauth.http1")
 
 HEADERS = 16 * 1024
 """Bytes of a request's first line and headers, and of all that is read at once (H-7)."""
+PIECES = 4096
+"""In which a body may come: each of them takes time, however short it is (FL-4)."""
 VERSIONS = {b"1.0", b"1.1"}
 
 Put = Callable[[Any], Awaitable[None]]
@@ -56,9 +58,10 @@ class Http1(H11Protocol):
             await self.refuse(refusal.status)
 
     async def refuse(self, status: int) -> None:
-        """Answer in the application's place, and close."""
+        """Answer in the application's place, unless it has begun to, and close."""
         self.refused = True
-        await self._send_error_response(status)
+        if self.connection.our_state is h11.SEND_RESPONSE:
+            await self._send_error_response(status)
         await self.send(Closed())
 
     async def stream_send(self, event: StreamEvent) -> None:
@@ -120,10 +123,15 @@ class Inbox(asyncio.Queue[Any]):
     In hypercorn's own queue the end of a request waits for room, that is, for ever.
     """
 
+    pieces = 0
+
     async def put(self, item: Any) -> None:
+        self.pieces += 1
         if item["type"].endswith(".disconnect"):
             while not self.empty():
                 self.get_nowait()
+        elif self.pieces > PIECES:
+            raise RefusedError(413)
         await super().put(item)
 
 

@@ -56,6 +56,8 @@ class Probe:
                 await send(start)
                 if scope["path"] == "/slow":
                     await self.release.wait()
+                if scope["path"] == "/begun":
+                    await read(receive)
                 await send({"type": "http.response.body", "body": body})
             finally:
                 self.ended.append(scope["path"])
@@ -66,6 +68,8 @@ class Probe:
         match scope["path"]:
             case "/early":
                 return 413, b"too large"
+            case "/begun":
+                return 200, b""
             case "/big":
                 return 200, b"x" * BIG
             case "/wrong":

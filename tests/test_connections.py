@@ -18,7 +18,7 @@ import pytest
 from hypercorn.events import Event
 
 from picoauth.connections import Connection, Limits
-from picoauth.http1 import HEADERS, Http1
+from picoauth.http1 import HEADERS, PIECES, Http1
 from picoauth.listeners import Bind, open_sockets
 from picoauth.serve import Server
 from tests.probe import BIG, Probe
@@ -321,6 +321,28 @@ async def test_slow_body_ends(folder: Path, head: bytes) -> None:
         await one.trickle(b"x")
         await until(lambda: probe.ended)
         assert ["/"] == probe.ended
+
+
+@pytest.mark.parametrize(("pieces", "status"), [(PIECES - 1, 200), (PIECES, 413), (9999, 413)])
+async def test_body_in_very_many_pieces(folder: Path, pieces: int, status: int) -> None:
+    """Each takes time, however short it is: so many may come, and the rest is not looked at."""
+    async with probing(folder) as (probe, one, _):
+        await one.tell(CHUNKED + b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
+        assert status == (await one.answer())[0]
+        one.writer.close()
+        await until(lambda: ["/"] == probe.ended)
+
+
+async def test_very_many_pieces_behind_the_answer(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the answer has begun, nothing else is put into it."""
+    async with probing(folder) as (_, one, _):
+        await one.tell(CHUNKED.replace(b" / ", b" /begun "))
+        await one.reader.readuntil(b"\r\n\r\n")
+        await one.tell(b"1\r\nx\r\n" * 2 * PIECES)
+        assert b"HTTP/1.1" not in await one.rest()
+    assert [] == caplog.records
 
 
 async def test_slow_application_may_be(folder: Path) -> None:
