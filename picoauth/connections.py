@@ -121,7 +121,8 @@ class Connection:
                 await self.write(event.data)
             case Updated():
                 self.idle, self.begun = event.idle, False
-                self.within(self.limits.keep_alive if event.idle else self.limits.body)
+                kept = self.untaken(self.limits.keep_alive)
+                self.within(kept if event.idle else self.limits.body)
             case _:  # Closed
                 self.finish()
 
@@ -156,8 +157,11 @@ class Connection:
             self.ended = True
             with suppress(OSError):
                 self.writer.write_eof()
-            left = self.writer.transport.get_write_buffer_size()
-            self.within(self.limits.write if left else self.limits.linger)
+            self.within(self.untaken(self.limits.linger))
+
+    def untaken(self, seconds: float) -> float:
+        """So many seconds, or those that a client has who has to take the rest of an answer."""
+        return self.limits.write if self.writer.transport.get_write_buffer_size() else seconds
 
     def within(self, seconds: float) -> None:
         """Give the client so long for what it has to do next."""
@@ -179,7 +183,7 @@ class Connection:
     def stop(self) -> None:
         """End now if nothing is asked; else after the answer, as hypercorn's context says."""
         if self.idle and not self.begun:
-            self.abort()
+            self.finish() if self.untaken(0) else self.abort()
 
     async def cut(self) -> None:
         """End now, whatever is asked."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from picoauth import checks, oauth, published, replies, seen
 from picoauth.account import Account
 from picoauth.errors import AuthError, Problem
-from picoauth.factors import Payload, likely
+from picoauth.factors import Factor, Payload, first, likely
 from picoauth.flows import Step
 from picoauth.policies import presented
 from picoauth.possible import TOKEN
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 BEGIN = (UNKNOWN_FACTOR, FACTOR_OUT_OF_PLACE, FLOW_ENDED, START_OVER, REFUSED)
 LOGIN = (MORE_NEEDED, CROSS_SITE, ACCOUNT_CLOSED)
 CACHED = {"Cache-Control": "public, max-age=300"}
+Unnamed: TypeAlias = Callable[[Mapping[str, Factor], Payload], str]
+"""Which factor a step without `factor` is by."""
 RESERVED = frozenset({"factor", "flow", "session", "remember", "restore"})
 SWITCHES = ("remember", "restore")
 
@@ -198,10 +200,12 @@ class Entrance:
         return Reply(status=204)
 
     def one(self, request: Request, session: Session | None = None) -> Step:
-        step = self.step(request, session)
+        step = self.step(request, session, first)
         return Step(flow=step.flow, payloads=step.payloads[:1], caller=step.caller, session=session)
 
-    def step(self, request: Request, session: Session | None = None) -> Step:
+    def step(
+        self, request: Request, session: Session | None = None, unnamed: Unnamed = likely
+    ) -> Step:
         """Read a step: the factor's own members, and further factors under their names."""
         body: Payload = request.body
         for name in RESERVED & body.keys():
@@ -210,7 +214,7 @@ class Entrance:
                 raise AuthError(INVALID_BODY, f"{name} must be {word}")
         return Step(
             flow=body.get("flow"),
-            payloads=self.payloads(body),
+            payloads=self.payloads(body, unnamed),
             caller=request.caller,
             delivery=delivery(body),
             same_site=self.auth.cookies.same_site(request.headers),
@@ -218,10 +222,10 @@ class Entrance:
             restore=body.get("restore", False),
         )
 
-    def payloads(self, body: Payload) -> Sequence[tuple[str, Payload]]:
-        """`factor` may be left out: then it is the likeliest, if anything is left for it."""
-        factors = self.auth.factors
-        main = body.get("factor") or likely(factors, {n: body[n] for n in body.keys() - RESERVED})
+    def payloads(self, body: Payload, unnamed: Unnamed) -> Sequence[tuple[str, Payload]]:
+        """`factor` may be left out: then it is the `unnamed` one, if anything is left for it."""
+        factors, said = self.auth.factors, {n: body[n] for n in body.keys() - RESERVED}
+        main = body.get("factor") or unnamed(factors, said)
         further = [name for name in factors if name in body and name != main]
         own = {n: value for n, value in body.items() if n not in RESERVED and n not in further}
         nothing = further or ("flow" in body and body.get("restore"))  # all is proven by then

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class Unavailable(Exception):
 
     What it says reaches the log, and no client: it holds no address and no secret.
     """
+
+    counts: ClassVar[bool] = False
+    """Whether a proof that is not looked at for it counts as a try nevertheless."""
 
     def __init__(self, what: str, *, retry_after: int = 1) -> None:
         super().__init__(what)

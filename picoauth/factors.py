@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, ClassVar
 
 from picoauth.callers import Caller
@@ -124,15 +123,26 @@ def by_name(factors: Sequence[Factor]) -> dict[str, Factor]:
     return {factor.name: factor for factor in factors}
 
 
-def likely(factors: Mapping[str, Factor], said: Payload) -> str:
-    """The factor that a login without `factor` is by: one that may start.
+def first(factors: Mapping[str, Factor], said: Payload) -> str:
+    """The factor that begins where none is named: the first that may start a login.
 
     One that the body has a text of comes before: `{"username", "password"}` is a password,
-    whatever else is listed. Then one whose example has a member of the body, or any example
-    where the body says nothing, so that what is missing is told in words that help.
+    whatever else is listed.
     """
     starters = [name for name, factor in factors.items() if factor.starts]
-    texts = (name for name in starters if isinstance(said.get(name), str))
-    known = (name for name in starters if said.keys() & factors[name].example.keys())
-    shown = (name for name in starters if factors[name].example and not said)
-    return next(chain(texts, known, shown, starters))
+    return next((name for name in starters if isinstance(said.get(name), str)), starters[0])
+
+
+def likely(factors: Mapping[str, Factor], said: Payload) -> str:
+    """The factor that is proven where none is named.
+
+    That is the first, too; but of those that the body has no text of, one whose example has a
+    member of the body, or that has one where the body says nothing: so what is missing is told
+    in words that help.
+    """
+    found = first(factors, said)
+    if isinstance(said.get(found), str):
+        return found
+    starters = (factor for factor in factors.values() if factor.starts)
+    fit = (one.name for one in starters if one.example and (said.keys() & one.example or not said))
+    return next(fit, found)

@@ -126,7 +126,7 @@ class Inbox(asyncio.Queue[Any]):
     pieces = 0
 
     async def put(self, item: Any) -> None:
-        self.pieces += 1
+        self.pieces += bool(item.get("body"))
         if item["type"].endswith(".disconnect"):
             while not self.empty():
                 self.get_nowait()

@@ -86,9 +86,10 @@ class Proving:
         """What nobody looked at is no failure: else a flood of strangers would delay the owner."""
         try:
             return await factor.verify(situation, payload)
-        except Unavailable:
-            with suppress(Unavailable):
-                await self.auth.database.write(*self.auth.limiter.withdrawn(attempt))
+        except Unavailable as error:
+            if not error.counts:
+                with suppress(Unavailable):
+                    await self.auth.database.write(*self.auth.limiter.withdrawn(attempt))
             raise
 
     def attempted(self, who: Attemptee) -> str | None:

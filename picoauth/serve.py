@@ -20,6 +20,7 @@ from picoauth.http import Asgi
 from picoauth.http1 import HEADERS
 from picoauth.listeners import Bind, Sockets, open_sockets
 from picoauth.routes import Listener
+from picoauth.socketfiles import BACKLOG
 
 log = logging.getLogger("picoauth.serve")
 
@@ -109,6 +110,10 @@ class Server:
                 sock.setblocking(False)
                 self.listen(asgi, sock)
             await stop.wait()
+            for asgi, sock in listening:  # who waits in the system's queue has asked already
+                for _ in range(BACKLOG):
+                    if not self.accept(asgi, sock):
+                        break
         finally:
             for pause in self.pauses.values():
                 pause.cancel()
@@ -118,21 +123,22 @@ class Server:
     def listen(self, app: Asgi, sock: socket.socket) -> None:
         self.loop.add_reader(sock, self.accept, app, sock)
 
-    def accept(self, app: Asgi, sock: socket.socket) -> None:
-        """Take who waits. In one step, so that no stop comes in between and loses a client."""
+    def accept(self, app: Asgi, sock: socket.socket) -> bool:
+        """Take one who waits, if there is one. No stop comes in between and loses a client."""
         try:
             accepted, peer = sock.accept()
         except BlockingIOError:
-            return  # another process took it
+            return False  # another process was faster
         except OSError as error:  # no more files: connections that end make room
             log.warning("no connection can be accepted: %s", error.strerror)
             self.loop.remove_reader(sock)
             self.pauses[sock] = self.loop.call_later(self.limits.pause, self.listen, app, sock)
-        else:
-            client = None if sock.family == socket.AF_UNIX else peer[:2]
-            task = self.loop.create_task(self.connect(app, accepted, client))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            return False
+        client = None if sock.family == socket.AF_UNIX else peer[:2]
+        task = self.loop.create_task(self.connect(app, accepted, client))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return True
 
     async def connect(
         self, app: Asgi, accepted: socket.socket, client: tuple[str, int] | None

@@ -11,7 +11,7 @@ from picoauth.auth import Auth
 from picoauth.callers import Caller
 from picoauth.completion import USER
 from picoauth.errors import AuthError, ConfigError
-from picoauth.running import run, user_of
+from picoauth.running import command, run, user_of
 from picoauth.shown import sessions as sessions_shown
 from picoauth.tables import as_json, show
 
@@ -57,9 +57,8 @@ def end(ctx: click.Context, user: str, session: str | None, every: bool) -> None
         try:
             await auth.accounts.logout(user_id, session, Caller.local())
         except AuthError as error:
-            raise ConfigError(
-                f"{user} has no session {session}: `picoauth sessions list {user}` shows all."
-            ) from error
+            listing = command(ctx, "sessions", "list", user)
+            raise ConfigError(f"{user} has no session {session}: `{listing}` shows all.") from error
 
     run(ctx, work)
     click.echo(f"{user} is logged out{' of that session' if session else ''}.")

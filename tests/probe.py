@@ -17,7 +17,7 @@ from picoauth.http import WHOLE
 from picoauth.listeners import Bind
 from picoauth.serve import serve
 
-BIG = 50_000_000
+BIG, LARGE = 50_000_000, 260_000
 """Bytes that no socket's buffers hold."""
 
 
@@ -70,8 +70,8 @@ class Probe:
                 return 413, b"too large"
             case "/begun":
                 return 200, b""
-            case "/big":
-                return 200, b"x" * BIG
+            case "/big" | "/large" as path:
+                return 200, b"x" * (BIG if path == "/big" else LARGE)
             case "/wrong":
                 return 99, b""
             case "/release":

@@ -21,7 +21,7 @@ from picoauth.connections import Connection, Limits
 from picoauth.http1 import HEADERS, PIECES, Http1
 from picoauth.listeners import Bind, open_sockets
 from picoauth.serve import Server
-from tests.probe import BIG, Probe
+from tests.probe import BIG, LARGE, Probe
 from tests.wire import (
     CLOSE,
     GET,
@@ -323,7 +323,7 @@ async def test_slow_body_ends(folder: Path, head: bytes) -> None:
         assert ["/"] == probe.ended
 
 
-@pytest.mark.parametrize(("pieces", "status"), [(PIECES - 1, 200), (PIECES, 413), (9999, 413)])
+@pytest.mark.parametrize(("pieces", "status"), [(PIECES, 200), (PIECES + 1, 413), (9999, 413)])
 async def test_body_in_very_many_pieces(folder: Path, pieces: int, status: int) -> None:
     """Each takes time, however short it is: so many may come, and the rest is not looked at."""
     async with probing(folder) as (probe, one, _):
@@ -383,6 +383,27 @@ async def test_client_that_reads_slowly_is_waited_for(enough: int, aborted: int)
     )
     await Connection.taken(slow)
     assert (3, aborted) == (len(drains), len(aborts))
+
+
+@pytest.mark.parametrize("ending", ["keep_alive", "stop"])
+async def test_rest_of_an_answer_that_is_kept(folder: Path, ending: str) -> None:
+    """What is not yet taken outlives the time of an idle connection, and a stop."""
+    limits = replace(SLOW, keep_alive=MOMENT)
+    stop, probe, server = asyncio.Event(), Probe(), Server(limits)
+    with open_sockets(Bind([f"unix:{folder}/s"])) as sockets:
+        async with client(f"unix:{folder}/s") as one:
+            await one.tell(GET.replace(b"/ ", b"/large "))
+            stop.set()
+            await server.accept_until(stop, probe, sockets)
+            await until(lambda: probe.ended)
+            [connection] = server.connections
+            await until(lambda: connection.idle)
+            if ending == "stop":
+                connection.stop()
+            await asyncio.sleep(2 * MOMENT)  # in which it would have been cut off
+            head, body = await one.answer()
+            assert (200, LARGE) == (head, len(body))
+            await server.end()
 
 
 async def test_slow_reader_gets_all(folder: Path) -> None:
@@ -558,13 +579,27 @@ async def test_stop_between_accepting_and_serving(
             await server.end()
 
 
+async def test_stop_with_clients_in_the_queue(folder: Path) -> None:
+    """Who has connected and asked is answered, though nobody was accepted by then."""
+    stop, probe, server = asyncio.Event(), Probe(), Server(SLOW)
+    stop.set()
+    with open_sockets(Bind([f"unix:{folder}/s"])) as sockets:
+        async with client(f"unix:{folder}/s") as one, client(f"unix:{folder}/s") as other:
+            for each in (one, other):
+                await each.tell(CLOSE)
+            await server.accept_until(stop, probe, sockets)
+            for each in (one, other):
+                assert (await each.rest()).startswith(b"HTTP/1.1 200 ")
+            await server.end()
+
+
 async def test_wakened_for_nothing(folder: Path) -> None:
     """Where another process was faster to accept, nothing is wrong."""
     server = Server(SLOW)
     with open_sockets(Bind([f"unix:{folder}/s"])) as sockets:
         [sock] = next(iter(sockets.by_listener.values()))
         sock.setblocking(False)
-        server.accept(Probe().on(next(iter(sockets.by_listener))), sock)
+        assert not server.accept(Probe().on(next(iter(sockets.by_listener))), sock)
     assert set() == server.tasks
 
 

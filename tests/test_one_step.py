@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from picoauth import LoginFailed
-from picoauth.factors import likely
+from picoauth.factors import first, likely
 from picoauth.testing import Server, serving
 from tests.factors import (
     ALL,
@@ -192,12 +192,32 @@ def test_factor_that_is_not_named(said: dict[str, Any], expected: str) -> None:
     """What is missing is told of the factor that was meant, whichever is listed first."""
     password = {"username": "ann", "password": "correct horse"}
     kinds: Any = {
-        "totp": SimpleNamespace(starts=False, example={"totp": "123456"}),
-        "invitation": SimpleNamespace(starts=True, example={}),
-        "passkey": SimpleNamespace(starts=True, example={"assertion": {}}),
-        "password": SimpleNamespace(starts=True, example=password),
+        "totp": SimpleNamespace(name="totp", starts=False, example={"totp": "123456"}),
+        "invitation": SimpleNamespace(name="invitation", starts=True, example={}),
+        "passkey": SimpleNamespace(name="passkey", starts=True, example={"assertion": {}}),
+        "password": SimpleNamespace(name="password", starts=True, example=password),
     }
     without = {
         name: kind for name, kind in kinds.items() if name != "passkey" or "assertion" in said
     }
     assert expected == likely(without, said)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, "passkey"),
+        ({"username": "ann"}, "passkey"),
+        ({"link": "x"}, "link"),
+        ({"x": 1}, "passkey"),
+    ],
+)
+def test_factor_that_begins_unnamed(said: dict[str, Any], expected: str) -> None:
+    """Who asks to begin wants the first that may, whatever others would need."""
+    kinds: Any = {
+        "totp": SimpleNamespace(name="totp", starts=False, example={"totp": "123456"}),
+        "passkey": SimpleNamespace(name="passkey", starts=True, example={}),
+        "link": SimpleNamespace(name="link", starts=True, example={}),
+        "password": SimpleNamespace(name="password", starts=True, example={"username": "ann"}),
+    }
+    assert expected == first(kinds, said)

@@ -89,11 +89,13 @@ class Keeper:
     async def write_refused(self) -> None:
         """Of a flood as many have rows as may have them in a minute; the rest is counted last."""
         while self.refused:
-            some = list(self.refused)[:CHUNK]
-            more = self.more if len(some) == len(self.refused) else 0
+            some = [self.refused.popleft() for _ in range(min(CHUNK, len(self.refused)))]
+            more = 0 if self.refused else self.more
             counting = [self.rows.counting(some[0], more)] if more else []
-            appending = (each for one in some for each in self.rows.appending(one))
-            await self.auth.database.write(*appending, *counting)
+            appending = [each for one in some for each in self.rows.appending(one)]
+            try:
+                await self.auth.database.write(*appending, *counting)
+            except BaseException:
+                self.refused.extendleft(reversed(some))
+                raise
             self.more -= more
-            for _ in some:
-                self.refused.popleft()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from picoauth import Caller, FactorConfirmed, LoginFailed
-from picoauth.testing import Clock, Server
+from picoauth.testing import Clock, Server, serving
 from picoauth.testing.authenticator import Authenticator, NotAllowed, packed
 from picoauth.testing.contracts.base import together
 from picoauth_passkey import PasskeyCounterFell, PasskeyPlugin, PasskeyRefused
@@ -687,3 +687,10 @@ async def test_names_that_are_none(server: Server) -> None:
         assert [] != (await begin(server, username=name))["challenge"]["allowCredentials"]
     answer = await server.post("/auth/login/begin", {"factor": "passkey", "username": 5})
     assert (400, "invalid_body", None) == status_check(answer)
+
+
+async def test_listed_first_it_begins_unnamed(tmp_path: Path) -> None:
+    """A page that asks for nothing in particular is asked for a passkey, beside a password, too."""
+    async with serving(tmp_path, 'plugins = ["passkey", "password"]') as server:
+        answer = await server.post("/auth/login/begin", {})
+        assert "localhost" == answer.json()["challenge"]["rpId"]

@@ -62,10 +62,7 @@ PARTIES = {
     'public_url = "http://localhost"': ("localhost", ["http://localhost"]),
     'public_url = "http://[::1]:81"': ("localhost", ["http://localhost:81"]),
     'public_url = "https://auth.example.com"': ("auth.example.com", ["https://auth.example.com"]),
-    'public_url = "https://auth.example.com:443/x"': (
-        "auth.example.com",
-        ["https://auth.example.com"],
-    ),
+    'public_url = "https://auth.example.com/x"': ("auth.example.com", ["https://auth.example.com"]),
     'public_url = "https://a.example.com:444"\n[passkey]\nrp_id = "example.com"': (
         "example.com",
         ["https://a.example.com:444"],

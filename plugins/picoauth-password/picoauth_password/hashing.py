@@ -50,7 +50,10 @@ class MissingPepper(Unavailable):
     """A hash was keyed with a pepper that this process does not have.
 
     Another one, with a newer root secret, may have made it; or the settings no longer list it.
+    It is so of some users alone: without a limit anybody could ask of whom.
     """
+
+    counts = True
 
     def __init__(self) -> None:
         super().__init__(

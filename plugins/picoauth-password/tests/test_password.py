@@ -637,3 +637,14 @@ async def test_export(server: Server) -> None:
     assert {"changed_at": set_at} == await plugin(server).export(ann)
     nobody, _ = await server.auth.users.register(server.auth.users.draft(username="bob"))
     assert {} == await plugin(server).export(nobody)
+
+
+async def test_password_that_a_newer_secret_keyed(server: Server) -> None:
+    """Who hangs on a root secret that is not here is told so, as often as others are refused."""
+    await register(server)
+    await server.auth.database.write(Statement("update password set pepper_id = 'newer'", rows=1))
+    answers = [code_of(await login(server)) for _ in range(12)]
+    others = [code_of(await login(server, username="nobody")) for _ in range(12)]
+    tries = others.count((401, "invalid_credentials"))
+    assert [(503, "unavailable")] * tries == answers[:tries]
+    assert {(429, "too_many_attempts")} == {*answers[tries:], *others[tries:]}
