@@ -111,9 +111,7 @@ class Server:
                 self.listen(asgi, sock)
             await stop.wait()
             for asgi, sock in listening:  # who waits in the system's queue has asked already
-                for _ in range(BACKLOG):
-                    if not self.accept(asgi, sock):
-                        break
+                all(self.accept(asgi, sock) for _ in range(BACKLOG))
         finally:
             for pause in self.pauses.values():
                 pause.cancel()

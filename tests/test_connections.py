@@ -385,6 +385,23 @@ async def test_client_that_reads_slowly_is_waited_for(enough: int, aborted: int)
     assert (3, aborted) == (len(drains), len(aborts))
 
 
+async def test_client_that_leaves_while_it_is_waited_for() -> None:
+    """Whoever breaks the connection off is let go of at once."""
+    aborts: list[None] = []
+
+    async def drain() -> None:
+        raise ConnectionResetError
+
+    transport = SimpleNamespace(get_write_buffer_size=lambda: 90_000)
+    gone: Any = SimpleNamespace(
+        limits=SLOW,
+        writer=SimpleNamespace(transport=transport, drain=drain),
+        abort=lambda: aborts.append(None),
+    )
+    await Connection.taken(gone)
+    assert [None] == aborts
+
+
 @pytest.mark.parametrize("ending", ["keep_alive", "stop"])
 async def test_rest_of_an_answer_that_is_kept(folder: Path, ending: str) -> None:
     """What is not yet taken outlives the time of an idle connection, and a stop."""
