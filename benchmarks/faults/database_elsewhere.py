@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from harness import (
@@ -145,9 +146,8 @@ class Run:
         self.cookie = cookie_login(self.server, "bob")
 
     def during(self, shim: Shim, fault: str, number: int) -> None:
-        name = f"user-{number}"
-        self.register(name)
-        handed = [login(self.server, name).json() for _ in range(1 + REFRESHES)]  # type: ignore[union-attr]
+        name = self.joined(f"user-{number}")
+        handed = [self.handed(name) for _ in range(1 + REFRESHES)]
         shim.begin(fault)
         end, turn = time.monotonic() + LASTS, 0
         while turn == 0 or time.monotonic() < end:
@@ -169,6 +169,15 @@ class Run:
         self.slowest = max(self.slowest, until(lambda: again(self.server), 60))
         self.hold()
 
+    def joined(self, name: str) -> str:
+        """Somebody new: a first request may still meet what the last fault has left."""
+        return next(one for one in (f"{name}{n * 'x'}" for n in count()) if self.register(one))
+
+    def handed(self, name: str) -> dict[str, str]:
+        while (answer := login(self.server, name)) is None or answer.status != 200:
+            time.sleep(0.1)
+        return answer.json()
+
     def hold(self) -> None:
         """What was acknowledged meanwhile is so."""
         for token in self.begun:
@@ -182,10 +191,12 @@ class Run:
     def known(self, cookie: str) -> Answer | None:
         return ask(self.server, "GET", "/auth/session", None, None, f"cookie: {cookie}")
 
-    def register(self, name: str) -> None:
+    def register(self, name: str) -> bool:
         answer = ask(self.server, "POST", "/auth/register", person(name))
-        if self.judge(answer, 201):
+        fine = self.judge(answer, 201)
+        if fine:
             self.journal.users.append(name)
+        return fine
 
     def log_in(self, name: str) -> None:
         answer = login(self.server, name)
