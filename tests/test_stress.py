@@ -503,6 +503,14 @@ def begun(folder: Path, scratch: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+async def status(address: str) -> int:
+    """What a server answers; 0 where there is none."""
+    wire = Wire(address)
+    found = (await wire.ask("GET", "/health-check")).status
+    wire.close()
+    return found
+
+
 def test_server_ends_with_its_test(folder: Path, scratch: Path) -> None:
     """Also where the test is killed, and cannot end it."""
     process = begun(folder, scratch)
@@ -512,7 +520,7 @@ def test_server_ends_with_its_test(folder: Path, scratch: Path) -> None:
     process.wait()
     process.stderr.close()
     end = time.monotonic() + PATIENCE
-    while asyncio.run(Wire(f"unix:{place}/s").ask("GET", "/health-check")).status:
+    while asyncio.run(status(f"unix:{place}/s")):
         assert time.monotonic() < end
         time.sleep(0.01)
 
