@@ -171,11 +171,15 @@ def test_smuggled_request(front: Front, attack: str) -> None:
 def test_long_body_through_a_proxy(front: Front) -> None:
     """More than 64 KiB do not reach the server.
 
-    Caddy sends on what comes until its own limit, and may meet that in the middle of the answer.
+    Caddy sends on what comes until its own limit, and may meet that in the middle of the answer:
+    of some tries one is answered to its end.
     """
-    with front.client() as client, suppress(httpx.RemoteProtocolError):
-        answer = front.ask(client, "POST", "/auth/login", content=b" " * 70_000)
-        assert 413 == answer.status_code
+    statuses = set()
+    for _ in range(5):
+        with front.client() as client, suppress(httpx.RemoteProtocolError):
+            answer = front.ask(client, "POST", "/auth/login", content=b" " * 70_000)
+            statuses.add(answer.status_code)
+    assert {413} == statuses
 
 
 def units(folder: Path) -> list[str]:
